@@ -16,6 +16,9 @@ from overtile.errors import SettingsError
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Activation = Literal["softmax", "sigmoid"]
+Precision = Literal["float32", "bfloat16"]
+Layout = Literal["contiguous", "channels_last"]
 
 
 class Frozen(BaseModel):
@@ -134,7 +137,7 @@ class LossSettings(Frozen):
         The weight of each term in the sum; at least one is positive.
     """
 
-    activation: Literal["softmax", "sigmoid"] = "softmax"
+    activation: Activation = "softmax"
     cross_entropy: NotNegative = 1.0
     dice: NotNegative = 0.0
 
@@ -159,8 +162,8 @@ class OptimiserSettings(Frozen):
     weight_decay
         Decoupled for AdamW, added to the gradient for the others.
     schedule
-        ``constant``, or ``cosine``: a linear rise over the first 5 % of the steps (at most 100), then half a
-        cosine down to a thousandth.
+        ``constant``, or ``cosine``: a linear rise over the first 5 % of the steps,
+        at most 100, then half a cosine down to a thousandth.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
@@ -208,8 +211,9 @@ class Settings(Frozen):
     averaging
         Decay per step of the exponential moving average of the parameters that becomes the model;
         0 keeps the last parameters.
-    precision
-        Of the forward and backward pass; ``auto`` takes bfloat16 where it is measured to be faster.
+    precision, layout
+        Of numbers and memory in the forward and backward pass; ``auto`` is replaced by what is
+        measured to be fastest when training starts.
     seed
         Of everything random: data are a function of (seed, step, index).
     """
@@ -223,7 +227,8 @@ class Settings(Frozen):
     optimiser: OptimiserSettings = OptimiserSettings()
     border: Literal["mirror", "own"] = "mirror"
     averaging: Share = 0.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto"] | Precision = "auto"
+    layout: Literal["auto"] | Layout = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
