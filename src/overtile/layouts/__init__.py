@@ -1,0 +1,212 @@
+"""How data lie on disk or in memory -> pairs of image and label, in one order, read when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overtile.errors import DataError
+from overtile.layouts.folders import check_lengths, list_folder, pair_folders
+from overtile.layouts.selection import parse_range, positions
+from overtile.layouts.source import Content, PathLike, Source, list_planes, name_planes
+
+__all__ = [
+    "Content",
+    "Pair",
+    "Pairs",
+    "Source",
+    "check_finite",
+    "check_pair",
+    "list_images",
+    "pairs",
+    "parse_range",
+    "select",
+    "split",
+]
+
+ROWS_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image with its label, neither of them read yet; the label is None where there is none."""
+
+    name: str
+    image: Source
+    label: Source | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs in their order.
+
+    Attributes
+    ----------
+    members
+        At least one.
+    how
+        How images and labels were put together, as a phrase.
+    """
+
+    members: tuple[Pair, ...]
+    how: str
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.members)
+
+    def __getitem__(self, place: int) -> Pair:
+        return self.members[place]
+
+    @property
+    def names(self) -> list[str]:
+        """The names, in order."""
+        return [pair.name for pair in self.members]
+
+    def describe(self) -> str:
+        """How many there are, how they were put together, and the first and the last of them."""
+        rows = [
+            f"  {pair.name}: {pair.image.origin}"
+            + (f" + {pair.label.origin}" if pair.label else "")
+            for pair in self.members
+        ]
+        if len(rows) > ROWS_SHOWN + 1:
+            rows[ROWS_SHOWN:-1] = ["  ..."]
+        noun = "image" if self.members[0].label is None else "pair"
+        plural = "" if len(self) == 1 else "s"
+        return "\n".join([f"{len(self)} {noun}{plural}, {self.how}", *rows])
+
+
+def pairs(images: Content, labels: Content | None = None) -> Pairs:
+    """Images with their labels.
+
+    Parameters
+    ----------
+    images, labels
+        Two folders, paired by the stems of their files (stacks inside page by page); or two files,
+        arrays or lists of these, paired by position, plane by plane. Arrays are understood as
+        `overtile.image.as_image` says. Without labels: the images alone.
+
+    Raises
+    ------
+    DataError
+        Nothing there, no image in a folder, files without partner, or different numbers.
+    FormatError
+        A file whose format or directory is not understood.
+    """
+    if labels is None:
+        return Pairs(tuple(Pair(*plane, None) for plane in list_images(images)), "without labels")
+    if isinstance(images, PathLike) and isinstance(labels, PathLike):
+        _check_different(Path(images), Path(labels))
+    left_folder, right_folder = _folder(images), _folder(labels)
+    if left_folder and right_folder:
+        found = pair_folders(left_folder, right_folder)
+        how = "paired by file name"
+    elif left_folder or right_folder:
+        raise DataError(
+            f"{left_folder or right_folder} is a folder, and what was given with it is not: "
+            "expected images and labels both as folders, or both as files, arrays or lists."
+        )
+    else:
+        left, right = list_planes(images, is_label=False), list_planes(labels, is_label=True)
+        check_lengths([image for _, image in left], [label for _, label in right])
+        found = [
+            (name, image, label) for (name, image), (_, label) in zip(left, right, strict=True)
+        ]
+        how = "paired by position"
+    return Pairs(tuple(Pair(*parts) for parts in found), how)
+
+
+def list_images(content: Content) -> list[tuple[str, Source]]:
+    """Name and source of every plane of a folder, a file, an array or a list; raises as `pairs`."""
+    folder = _folder(content)
+    if folder is None:
+        return list_planes(content, is_label=False)
+    return [
+        plane
+        for stem, planes in list_folder(folder, is_label=False).items()
+        for plane in name_planes(stem, planes)
+    ]
+
+
+def select(pairs: Pairs, choice: str | Iterable[int]) -> Pairs:
+    """The pairs chosen by positions, ranges and names, as `selection.positions` reads them.
+
+    Raises
+    ------
+    DataError
+        A part of the choice that chooses nothing.
+    """
+    chosen = positions(choice, pairs.names)
+    return Pairs(tuple(pairs[place] for place in chosen), pairs.how)
+
+
+def split(pairs: Pairs, holdout: str | Iterable[int]) -> tuple[Pairs, Pairs]:
+    """The pairs to train on, and those held out.
+
+    Raises
+    ------
+    DataError
+        As `select`; or all pairs are held out.
+    """
+    held = set(positions(holdout, pairs.names))
+    kept = [place for place in range(len(pairs)) if place not in held]
+    if not kept:
+        raise DataError(
+            f"All {len(pairs)} images are held out, which leaves nothing to train on: hold out "
+            "fewer."
+        )
+    return select(pairs, kept), select(pairs, sorted(held))
+
+
+def _check_different(images: Path, labels: Path) -> None:
+    if images.resolve() == labels.resolve():
+        raise DataError(
+            f"{images} was given both as the images and as the labels: expected two different "
+            "files or folders."
+        )
+
+
+def _folder(content: Content) -> Path | None:
+    if isinstance(content, PathLike) and Path(content).is_dir():
+        return Path(content)
+    return None
+
+
+def check_pair(name: str, image: NDArray[Any], label: NDArray[Any]) -> None:
+    """Refuse an image (c y x) and a label (y x) that do not belong together or cannot be used.
+
+    Raises
+    ------
+    DataError
+        Their sizes differ, or the image holds NaN or infinite pixels.
+    """
+    if image.shape[1:] != label.shape:
+        raise DataError(
+            f"{name}: the image has {image.shape[1]} x {image.shape[2]} pixels and its label "
+            f"{label.shape[0]} x {label.shape[1]}: expected equal sizes. 'overtile check' shows "
+            "all pairs."
+        )
+    check_finite(name, image)
+
+
+def check_finite(name: str, image: NDArray[Any]) -> None:
+    """Refuse an image with NaN or infinite pixels.
+
+    Raises
+    ------
+    DataError
+        It has some.
+    """
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise DataError(
+            f"{name}: the image holds NaN or infinite pixels, which no network can use: replace "
+            "them, or leave the image out."
+        )

@@ -1,0 +1,134 @@
+"""One plane of an image or label, read when it is asked for and not before.
+
+Listing a data set opens at most the directory of a TIFF, to count its pages: images that are held
+out of training are listed with the others, but their pixels stay unread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overtile import io
+from overtile.errors import DataError
+from overtile.image import Image, as_image, count_planes, read_plane
+
+PathLike = (str, os.PathLike)
+Single: TypeAlias = str | os.PathLike[str] | Image | NDArray[Any]
+Content: TypeAlias = Single | Sequence[Single]
+"""What a user gives: a file, a folder, an array, an `Image`, or a list of files and arrays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One plane of an image or label.
+
+    Attributes
+    ----------
+    origin
+        Where it comes from, for messages: "volume.tif[3]", "list[3]".
+    content
+        A file of one plane, or an opened image.
+    plane
+        Its number in the image.
+    is_label
+        Whether it is read as a label.
+    """
+
+    origin: str
+    content: Path | Image
+    plane: int = 0
+    is_label: bool = False
+
+    def read(self) -> NDArray[Any]:
+        """The pixels in their own type: (c y x) of an image, (y x) of a label.
+
+        A label in colour whose channels are all equal is one in gray.
+
+        Raises
+        ------
+        FormatError
+            The file cannot be read.
+        DataError
+            A label with channels that differ.
+        """
+        image = self.content
+        if isinstance(image, Path):
+            image = io.open(image, as_label=self.is_label)
+        pixels = read_plane(image, self.plane)
+        if not self.is_label:
+            return pixels
+        if (pixels[1:] != pixels[:1]).any():
+            raise DataError(
+                f"The label {self.origin} has {len(pixels)} channels that differ, such as colours: "
+                "expected one number for each pixel. Write the number of its class, or of its "
+                "object, to every pixel."
+            )
+        return np.asarray(pixels[0])
+
+
+def list_planes(content: Content, is_label: bool) -> list[tuple[str, Source]]:
+    """Name and source of every plane of a file, an array, or a list of them.
+
+    Planes of a file are named by its stem, those of arrays by their position; where there are
+    several, with the number of the plane behind, from 0: "volume[3]".
+
+    Raises
+    ------
+    DataError
+        Nothing of this name, an empty list, or an array whose axes are unclear.
+    FormatError
+        A file whose format or content is not understood.
+    """
+    if isinstance(content, PathLike):
+        path = Path(content)
+        return name_planes(path.stem, file_planes(path, path.name, is_label))
+    if isinstance(content, Image) or hasattr(content, "__array__"):
+        planes = _image_planes(content, "array", is_label)
+        return [(str(number), source) for number, source in enumerate(planes)]
+    if len(content) == 0:
+        raise DataError("The list is empty: expected at least one file or array in it.")
+    names = [
+        Path(item).stem if isinstance(item, PathLike) else str(place)
+        for place, item in enumerate(content)
+    ]
+    if max(Counter(names).values()) > 1:  # files of one name from several folders
+        names = [f"{place}-{name}" for place, name in enumerate(names)]
+    listed = []
+    for place, (name, item) in enumerate(zip(names, content, strict=True)):
+        if isinstance(item, PathLike):
+            planes = file_planes(Path(item), Path(item).name, is_label)
+        else:
+            planes = _image_planes(item, f"list[{place}]", is_label)
+        listed += name_planes(name, planes)
+    return listed
+
+
+def file_planes(path: Path, origin: str, is_label: bool) -> list[Source]:
+    """The planes of a file, counted without decoding one; raises as `list_planes` does."""
+    if not path.exists():
+        raise DataError(f"There is no file or folder {path}: check the name.")
+    if not io.format_of(path).stacks and path.is_file():
+        return [Source(origin, path, is_label=is_label)]
+    return _image_planes(io.open(path, as_label=is_label), origin, is_label)
+
+
+def _image_planes(image: Any, origin: str, is_label: bool) -> list[Source]:
+    image = image if isinstance(image, Image) else as_image(np.asarray(image))
+    count = count_planes(image)
+    origins = [origin] if count == 1 else [f"{origin}[{number}]" for number in range(count)]
+    return [Source(name, image, number, is_label) for number, name in enumerate(origins)]
+
+
+def name_planes(name: str, planes: list[Source]) -> list[tuple[str, Source]]:
+    """Each plane with its name: that of all, and where there are several its number, "name[3]"."""
+    if len(planes) == 1:
+        return [(name, planes[0])]
+    return [(f"{name}[{number}]", source) for number, source in enumerate(planes)]
