@@ -1,0 +1,155 @@
+"""What can be wrong with one image, one label, or the two together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label as connected_regions
+
+from overtile.doctor.findings import Finding, Row
+
+SPECK_PX = 3
+"""A value whose regions are no larger on the average is a stray one ..."""
+STRAY_SHARE = 0.4
+"""... and a label with this share of stray values is damaged. Labels as published (CamVid, VOC,
+DIC-HeLa, ISBI 2012) have at most 0.11; those of objects or of two classes, saved as JPEG of quality
+98 and less or resized with interpolation, 0.6 and more."""
+DAMAGED_VALUES = 5
+"""Fewer values than this are left to the eye."""
+REGIONS_A_VALUE = 1.25
+"""Spots of one pixel, each with its own number, have one region a value: they are no damage."""
+FEW_VALUES = 20
+"""An image with no more values than this looks like a label."""
+EXCHANGE = "Exchange the two: images come first, then labels."
+CLOSE_PX = 2
+"""Sizes that differ by so little were cropped or rounded differently."""
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """The values of one label, in order, with the pixels and face-connected regions of each."""
+
+    values: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    regions: NDArray[np.int64]
+
+    @property
+    def damaged(self) -> bool:
+        """Whether most values are stray ones, as JPEG and interpolation leave them."""
+        count = len(self.values)
+        if count < DAMAGED_VALUES or self.regions.sum() < REGIONS_A_VALUE * count:
+            return False
+        return bool(np.mean(self.pixels <= SPECK_PX * self.regions) >= STRAY_SHARE)
+
+
+def count_values(label: NDArray[Any]) -> LabelValues:
+    """The values of a label (y x) of whole numbers of any type."""
+    whole = label.astype(np.int64)
+    no_value = int(whole.min()) - 1  # so that no value is passed over as background
+    regions: NDArray[np.int64] = connected_regions(whole, background=no_value, connectivity=1)
+    regions = regions.ravel() - 1
+    sizes = np.bincount(regions)
+    value_of = np.empty(len(sizes), np.int64)
+    value_of[regions] = whole.ravel()
+    values, place, counts = np.unique(value_of, return_inverse=True, return_counts=True)
+    pixels = np.bincount(place, weights=sizes).astype(np.int64)
+    return LabelValues(values, pixels, counts)
+
+
+def describe_image(name: str, image: NDArray[Any]) -> Row:
+    """The row of an image (c y x), its label still left out."""
+    finite = image[np.isfinite(image)]
+    low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
+    channels, height, width = image.shape
+    kind = str(image.dtype)
+    return Row(name, (height, width), kind, channels, float(low), float(high), {}, None)
+
+
+def looks_like_label(image: NDArray[Any]) -> bool:
+    """Whether an image has a few values only, but more than one."""
+    return 1 < len(np.unique(image)) <= FEW_VALUES
+
+
+def check_image(name: str, image: NDArray[Any], row: Row) -> Iterator[Finding]:
+    """NaN, infinity, a constant image."""
+    odd = image.size - np.count_nonzero(np.isfinite(image))
+    if odd:
+        yield Finding(
+            "error",
+            name,
+            f"{odd} of {image.size} values of the image are NaN or infinite.",
+            "Replace them by numbers, such as the median of the image.",
+        )
+    elif row.low == row.high:
+        yield Finding(
+            "warning",
+            name,
+            f"The image is constant: every finite value is {row.low:g}.",
+            "Leave it out, or export it again if it should show something.",
+        )
+
+
+def check_sizes(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> Iterator[Finding]:
+    """A label (y x) whose size is not that of the image, with a guess at the reason."""
+    if image == label:
+        return
+    if label == image[::-1]:
+        remedy = "Swap the axes of the label: transposed, or turned by a quarter, it would fit."
+    elif max(abs(a - b) for a, b in zip(image, label, strict=True)) <= CLOSE_PX:
+        remedy = "They differ by a pixel or two: crop or extend the label on the side that is off."
+    elif image[0] * label[1] == image[1] * label[0]:
+        remedy = (
+            "If it is the same picture at another scale, bring the label to the image's size "
+            "without interpolation (nearest neighbour); otherwise check that they belong together."
+        )
+    else:
+        remedy = "Check that image and label belong together, or draw the label again."
+    sizes = [f"{height} x {width}" for height, width in (label, image)]
+    found = f"The label has {sizes[0]} pixels, but the image {sizes[1]} (height x width)."
+    yield Finding("error", name, found, remedy)
+
+
+def check_label(
+    name: str, image: NDArray[Any], label: NDArray[Any]
+) -> tuple[LabelValues | None, list[Finding]]:
+    """The values of a label (y x), None where they can have no meaning, and what was found."""
+    if label.dtype.kind == "f":
+        odd = label[~(np.isfinite(label) & (label == np.round(label)))]
+        if odd.size:
+            found = f"The label holds values that are no whole numbers, such as {odd[0]:g}."
+            remedy = "Save numbers of classes or objects; probabilities need a threshold first."
+            return None, [Finding("error", name, found, remedy)]
+    if any(np.array_equal(channel, label) for channel in image) and np.ptp(label) > 0:
+        found = "Image and label are the same picture."
+        remedy = "Give the labels that belong to the images: one of the two came twice."
+        return None, [Finding("error", name, found, remedy)]
+    values = count_values(label)
+    if values.damaged:
+        return None, [_explain_specks(name, image, len(values.values))]
+    if len(values.values) == 1:
+        found = f"The label is empty: every pixel has the value {values.values[0]}."
+        remedy = "Label it, or leave it so if the image shows nothing of interest."
+        return values, [Finding("warning", name, found, remedy)]
+    return values, []
+
+
+def _explain_specks(name: str, image: NDArray[Any], count: int) -> Finding:
+    if looks_like_label(image):
+        found = (
+            f"The label has {count} values, strewn like those of a photograph, and the image only "
+            "a few, like a label."
+        )
+        return Finding("error", name, found, EXCHANGE)
+    found = (
+        f"The label has {count} values, strewn over specks of a few pixels, as JPEG "
+        "compression and smooth resizing leave them."
+    )
+    remedy = (
+        "Export it again as PNG or TIFF, resized, if at all, with nearest neighbour; with two "
+        "classes a threshold undoes the damage."
+    )
+    return Finding("error", name, found, remedy)

@@ -1,0 +1,86 @@
+"""What can be wrong with images or labels that are each fine by themselves."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from overtile.doctor.findings import Finding, Row
+from overtile.doctor.single import LabelValues
+from overtile.labels import LabelMeaning
+
+RARE = 1e-4
+"""A class with a smaller share of all labelled pixels is hardly learnt."""
+
+
+def compare_images(rows: Iterable[Row]) -> Iterator[Finding]:
+    """Different numbers of channels, different types."""
+    channels, kinds = defaultdict(list), defaultdict(list)
+    for row in rows:
+        channels[f"{row.channels} channel{'s' * (row.channels > 1)}"].append(row.name)
+        kinds[row.dtype].append(row.name)
+    if len(channels) > 1:
+        yield Finding(
+            "error",
+            "",
+            f"The images differ in their channels: {_groups(channels)}.",
+            "Convert all to the same channels: a network has a fixed number of them.",
+        )
+    if len(kinds) > 1:
+        yield Finding(
+            "warning",
+            "",
+            f"The images differ in their type: {_groups(kinds)}.",
+            "Check that intensities mean the same in all, or export all with one type.",
+        )
+
+
+def find_copies(fingerprints: Mapping[bytes, list[str]]) -> Iterator[Finding]:
+    """Images of the same pixels, by fingerprint."""
+    for names in fingerprints.values():
+        if len(names) > 1:
+            yield Finding(
+                "warning",
+                names[0],
+                f"The images {', '.join(names)} are identical.",
+                "Keep one: a held-out copy of a training image makes scores too good.",
+            )
+
+
+def compare_labels(labels: Mapping[str, LabelValues], meaning: LabelMeaning) -> Iterator[Finding]:
+    """Classes that are rare or in one label only; objects of a single pixel."""
+    if meaning.kind == "instances":
+        yield from _single_pixels(labels)
+        return
+    pixels: Counter[int] = Counter()
+    where = defaultdict(list)
+    for name, label in labels.items():
+        for value, count in zip(label.values.tolist(), label.pixels.tolist(), strict=True):
+            pixels[value] += count
+            where[value].append(name)
+    total = sum(pixels[value] for value in meaning.values)
+    for value in meaning.values:
+        if pixels[value] < RARE * total:
+            found = f"Only {pixels[value]} of {total} labelled pixels have the value {value}."
+            remedy = "Label more of it, merge it with another class, or erase it if it is a slip."
+            yield Finding("warning", where[value][0], found, remedy)
+        elif len(where[value]) == 1 < len(labels):
+            found = f"The value {value} occurs in one label only."
+            remedy = "Label it in more images: one image cannot both be learnt from and held out."
+            yield Finding("warning", where[value][0], found, remedy)
+
+
+def _single_pixels(labels: Mapping[str, LabelValues]) -> Iterator[Finding]:
+    for name, label in labels.items():
+        objects = label.pixels[label.values > 0]
+        single = int((objects == 1).sum())
+        if single:
+            found = f"{single} of {len(objects)} objects are a single pixel."
+            remedy = "Erase them if they are left over from drawing."
+            yield Finding("warning", name, found, remedy)
+
+
+def _groups(names: Mapping[str, list[str]]) -> str:
+    """The kinds, the most frequent first, each with how many have it and the first of them."""
+    ordered = sorted(names.items(), key=lambda group: -len(group[1]))
+    return "; ".join(f"{kind} in {len(group)}, first {group[0]}" for kind, group in ordered)
