@@ -1,0 +1,26 @@
+"""Standard metrics: first count, then score, so that counts of several images can be added."""
+
+from overtile.metrics.objects import Matches, average_precision, match_objects
+from overtile.metrics.partitions import (
+    PartitionScores,
+    best_threshold,
+    partition_scores,
+    shared_pixels,
+    thinned_segments,
+)
+from overtile.metrics.pixels import confusion, dice, iou, pixel_error
+
+__all__ = [
+    "Matches",
+    "PartitionScores",
+    "average_precision",
+    "best_threshold",
+    "confusion",
+    "dice",
+    "iou",
+    "match_objects",
+    "partition_scores",
+    "pixel_error",
+    "shared_pixels",
+    "thinned_segments",
+]
