@@ -1,1 +1,35 @@
-"""Overtile."""
+"""Overtile segments images pixel by pixel with U-Nets.
+
+>>> import overtile
+>>> model = overtile.train(images, labels, minutes=15)  # doctest: +SKIP
+>>> classes = model.predict(image)  # doctest: +SKIP
+
+Public names are loaded on first use, so that ``import overtile`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from overtile.errors import OvertileError
+    from overtile.image import Image
+    from overtile.segmenter import Segmenter, evaluate, load, train
+
+__all__ = ["Image", "OvertileError", "Segmenter", "evaluate", "load", "train"]
+
+_HOME = {
+    "Image": "overtile.image",
+    "OvertileError": "overtile.errors",
+    "Segmenter": "overtile.segmenter",
+    "evaluate": "overtile.segmenter",
+    "load": "overtile.segmenter",
+    "train": "overtile.segmenter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'overtile' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,163 @@
+"""Pairs of image and label -> training windows, as a function of (seed, step, index).
+
+Which window a step sees depends on nothing else: not on the device, the number of workers, or
+whether the run was interrupted in between. A window is handed over as a *slab*: the window with as
+much context around it as the augmentation can reach, cut out of the mirrored image, so that all
+resampling happens once, later, on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from overtile.errors import DataError
+from overtile.geometry import mirror_indices
+from overtile.labels import LabelMeaning, separate_touching
+from overtile.normalise import Normalisation
+from overtile.pixelweights import class_weights, pixel_weights
+from overtile.settings import PixelWeightSettings
+
+IGNORE = -1
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image prepared for training.
+
+    Attributes
+    ----------
+    image
+        (c y x), as it was read.
+    target
+        (y x) int16, class ids, with a background line between objects that touched; -1 ignored.
+    weight
+        (y x) float32, the pixel weight; 0 where ignored.
+    areas_px
+        Of the objects, one after the other.
+    """
+
+    image: NDArray[np.generic]
+    target: NDArray[np.int16]
+    weight: NDArray[np.float32]
+    areas_px: NDArray[np.int64]
+
+
+def prepare(
+    images_and_labels: Iterable[tuple[NDArray[np.generic], NDArray[np.generic]]],
+    meaning: LabelMeaning,
+    settings: PixelWeightSettings,
+) -> list[Example]:
+    """Targets and pixel weights of all training images.
+
+    Parameters
+    ----------
+    images_and_labels
+        Images (c y x) with their labels (y x) as read.
+    meaning
+        What the label values mean.
+    settings
+        Of the pixel weights; class weights are taken over all labels together.
+
+    Raises
+    ------
+    DataError
+        No pixel of any label is labelled.
+    """
+    parts = []
+    counts = np.zeros(len(meaning.names), np.int64)
+    for image, label in images_and_labels:
+        target, objects = meaning.class_map(label), meaning.objects(label)
+        if meaning.kind == "instances":
+            objects = separate_touching(objects, settings.separation_px)
+            target = np.where((objects == 0) & (target > 0), 0, target).astype(np.int16)
+        counts += np.bincount(target[target != IGNORE], minlength=len(counts))
+        parts.append((image, target, objects))
+    if counts.sum() == 0:
+        raise DataError(
+            "No pixel of the training labels belongs to a class: all are marked to be ignored. "
+            "Label at least a few pixels of each class."
+        )
+    balance = class_weights(counts) if settings.balance_classes else np.ones(len(counts))
+    return [
+        Example(
+            image,
+            target,
+            pixel_weights(target, objects, balance, settings),
+            np.unique(objects[objects > 0], return_counts=True)[1],
+        )
+        for image, target, objects in parts
+    ]
+
+
+class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """The training windows of steps `start` to `stop`, each with its context.
+
+    Item i belongs to step ``start + i // batch_size``. It holds the normalised image
+    (c, context, context) float32, the target and the pixel weight (context, context), and the seed
+    of its augmentation.
+
+    Parameters
+    ----------
+    examples
+        What `prepare` made.
+    normalisation
+        Of the images.
+    context_px, window_px
+        Sides of the slab, and of the part in its middle that enters the loss. That part lies
+        inside the image where it fits; where it does not, image and label are mirrored.
+    seed, steps, batch_size
+        Which windows: ``steps = (start, stop)``.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        normalisation: Normalisation,
+        *,
+        context_px: int,
+        window_px: int,
+        seed: int,
+        steps: tuple[int, int],
+        batch_size: int,
+    ) -> None:
+        self.examples = examples
+        self.normalisation = normalisation
+        self.context_px = context_px
+        self.window_px = window_px
+        self.seed = seed
+        self.steps = steps
+        self.batch_size = batch_size
+        labelled = np.array([np.count_nonzero(part.target != IGNORE) for part in examples])
+        self.shares = labelled / labelled.sum()
+
+    def __len__(self) -> int:
+        return (self.steps[1] - self.steps[0]) * self.batch_size
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        step, index = divmod(item, self.batch_size)
+        step += self.steps[0]
+        random = np.random.default_rng((self.seed, step, index))
+        example = self.examples[random.choice(len(self.examples), p=self.shares)]
+        rows, columns = (self._span(size, random) for size in example.target.shape)
+        window = np.ix_(rows, columns)
+        image = self.normalisation(example.image[:, window[0], window[1]])
+        return (
+            torch.from_numpy(image),
+            torch.from_numpy(example.target[window].astype(np.int64)),
+            torch.from_numpy(example.weight[window]),
+            torch.tensor(int(random.integers(2**62))),
+        )
+
+    def _span(self, size: int, random: np.random.Generator) -> NDArray[np.intp]:
+        """Source pixels of a slab along one axis of the image."""
+        spare = size - self.window_px
+        start = int(random.integers(spare + 1)) if spare > 0 else spare // 2
+        begin = start - (self.context_px - self.window_px) // 2
+        return mirror_indices(begin, begin + self.context_px, size)

@@ -1,0 +1,159 @@
+"""Model + pairs -> scores per image, and over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overtile import metrics
+from overtile.labels import LabelMeaning
+from overtile.layouts import Pair, Pairs, check_pair
+
+Predict = Callable[[NDArray[np.generic]], NDArray[np.float32]]
+"""From an image (c y x) to probabilities (k y x)."""
+
+Find = Callable[[NDArray[np.float32]], NDArray[np.int32]]
+"""From probabilities (k y x) to objects (y x)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one image.
+
+    Attributes
+    ----------
+    name
+        Of the image.
+    scores
+        By name; NaN where a score is not defined for this image.
+    """
+
+    name: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model on pairs.
+
+    Attributes
+    ----------
+    rows
+        Per image.
+    pooled
+        Over the pixels or objects of all images together, for scores where that is defined.
+    best_threshold
+        Of the foreground's probability for V_rand, V_info and the Rand error, which are given at
+        one threshold for all images: the one with the highest mean V_rand. None where they are not
+        computed (several foreground classes, or instances).
+    """
+
+    rows: tuple[Row, ...]
+    pooled: dict[str, float]
+    best_threshold: float | None
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """The mean of each score over the images where it is defined."""
+        names = self.rows[0].scores
+        return {name: _mean([row.scores[name] for row in self.rows]) for name in names}
+
+
+def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: Find) -> Evaluation:
+    """Scores of predictions against labels.
+
+    Parameters
+    ----------
+    pairs
+        With labels; each is read once.
+    meaning
+        What the values of the labels are, as in training.
+    predict, find
+        The model's.
+
+    Returns
+    -------
+    Evaluation
+        Always: pixel error, and IoU and Dice of every class. Two classes: V_rand, V_info and Rand
+        error of the segments. Instances: average precision of the objects at IoU 0.5.
+
+    Raises
+    ------
+    DataError
+        A label whose size is not the image's, or with values that training did not see.
+    """
+    tallies = [_count(pair, meaning, predict, find) for pair in pairs]
+    rows = [_pixel_scores(tally.confusion, meaning.names) for tally in tallies]
+    pooled = _pixel_scores(np.sum([tally.confusion for tally in tallies], axis=0), meaning.names)
+    threshold = None
+    if meaning.kind == "instances":
+        for row, tally in zip(rows, tallies, strict=True):
+            row["AP at 0.5"] = metrics.average_precision(tally.matches)
+        pooled["AP at 0.5"] = metrics.average_precision(
+            sum((tally.matches for tally in tallies), metrics.Matches())
+        )
+    elif len(meaning.names) == 2:
+        threshold, partitions = metrics.best_threshold(
+            [tally.objects for tally in tallies], [tally.foreground for tally in tallies]
+        )
+        for row, partition in zip(rows, partitions, strict=True):
+            row["V_rand"] = partition.v_rand
+            row["V_info"] = partition.v_info
+            row["Rand error"] = partition.rand_error
+    named = tuple(Row(t.name, row) for t, row in zip(tallies, rows, strict=True))
+    return Evaluation(named, pooled, threshold)
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What is kept of one image.
+
+    Attributes
+    ----------
+    confusion
+        Of the classes.
+    objects
+        Of the truth.
+    foreground
+        Probability of all classes but the first.
+    matches
+        Between the objects of truth and prediction.
+    """
+
+    name: str
+    confusion: NDArray[np.int64]
+    objects: NDArray[np.int32]
+    foreground: NDArray[np.float32]
+    matches: metrics.Matches
+
+
+def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _Tally:
+    assert pair.label is not None
+    image, label = pair.image.read(), pair.label.read()
+    check_pair(pair.name, image, label)
+    likely = predict(image)
+    truth, objects = meaning.class_map(label), meaning.objects(label)
+    found = find(likely) if meaning.kind == "instances" else objects
+    return _Tally(
+        pair.name,
+        metrics.confusion(truth, likely.argmax(axis=0), len(meaning.names)),
+        objects,
+        1 - likely[0],
+        metrics.match_objects(objects, found),
+    )
+
+
+def _pixel_scores(confusion: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
+    scores = {"pixel error": metrics.pixel_error(confusion)}
+    for word, values in (("IoU", metrics.iou(confusion)), ("Dice", metrics.dice(confusion))):
+        scores |= {f"{word} {name}": float(v) for name, v in zip(names, values, strict=True)}
+    return scores
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan

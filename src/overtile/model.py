@@ -1,0 +1,284 @@
+"""A model on disk, read and written safely: data, no verbs.
+
+A model is a folder::
+
+    membrane.model/
+      model.yaml               format version, classes, normalisation, field, origin, checksums
+      settings.yaml            every setting of the training run
+      parameters.safetensors   the network's parameters and stored statistics
+      test.safetensors         a small window of a training image and its logits in float32
+      history.csv              step, loss, learning rate and seconds along the training
+
+Nothing in it is unpickled, so a model from a stranger cannot run code. The test window is a crop
+of the training data: leave it in mind when the data are private.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+import safetensors.torch
+import yaml
+from torch import Tensor
+
+from overtile.errors import ModelError, OutputError, SettingsError
+from overtile.geometry import Field
+from overtile.normalise import Normalisation
+from overtile.settings import Frozen, Settings, from_yaml, to_yaml
+
+FORMAT = 1
+"""Version of the folder's format; raised when an older Overtile could not read it."""
+
+MANIFEST = "model.yaml"
+SETTINGS = "settings.yaml"
+PARAMETERS = "parameters.safetensors"
+TEST = "test.safetensors"
+HISTORY = "history.csv"
+
+
+class Classes(Frozen):
+    """What the classes are called, which label values they had in training, and what is a speck."""
+
+    kind: Literal["classes", "instances"]
+    names: tuple[str, ...]
+    values: tuple[int, ...]
+    smallest_object_px: int = 0
+
+
+class FieldRecord(Frozen):
+    """The network's field, for programs that read the folder without Overtile."""
+
+    padding: Literal["valid", "same"]
+    grid: int
+    margin: int
+    smallest: int
+
+
+class NormalisationRecord(Frozen):
+    """Mean and standard deviation per channel of the training images."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Origin(Frozen):
+    """Where a model comes from.
+
+    Attributes
+    ----------
+    versions
+        Of Python and the libraries that made it.
+    processor
+        The machine it was trained on.
+    steps, planned_steps, stopped
+        Training steps done and planned, and why they differ, if they do.
+    seconds
+        Wall-clock time of the run that ended it.
+    images
+        Name -> SHA-256 of the pixels of every image that training read: the data fingerprint.
+        Evaluation warns when it is given one of them.
+    held_out
+        Names of the images that were left out and never read.
+    """
+
+    versions: dict[str, str]
+    processor: str
+    steps: int
+    planned_steps: int
+    stopped: Literal["time", "interrupt"] | None
+    seconds: float
+    images: dict[str, str]
+    held_out: tuple[str, ...] = ()
+
+
+class Manifest(Frozen):
+    """The content of ``model.yaml``."""
+
+    format: int
+    classes: Classes
+    normalisation: NormalisationRecord
+    field: FieldRecord
+    origin: Origin
+    checksums: dict[str, str]
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """The mean loss over the steps since the row before."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that a trained segmenter is made of.
+
+    Attributes
+    ----------
+    parameters
+        The state of the network that ``networks.build(settings.network)`` makes.
+    test
+        ``image``: a normalised window (1 c *space) float32; ``logits``: the network's (1 k *out).
+    """
+
+    settings: Settings
+    classes: Classes
+    normalisation: Normalisation
+    field: Field
+    origin: Origin
+    parameters: dict[str, Tensor]
+    test: dict[str, Tensor]
+    history: tuple[HistoryRow, ...]
+
+
+def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
+    """Write a model folder, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        The folder exists and `overwrite` is false, or it exists and is no model.
+    """
+    check_replaceable(folder, overwrite=overwrite)
+    files = {
+        SETTINGS: to_yaml(model.settings).encode(),
+        PARAMETERS: safetensors.torch.save(_plain(model.parameters)),
+        TEST: safetensors.torch.save(_plain(model.test)),
+        HISTORY: _history_to_csv(model.history).encode(),
+    }
+    manifest = Manifest(
+        format=FORMAT,
+        classes=model.classes,
+        normalisation=NormalisationRecord(
+            mean=model.normalisation.mean, std=model.normalisation.std
+        ),
+        field=FieldRecord(**vars(model.field)),
+        origin=model.origin,
+        checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    )
+    files[MANIFEST] = to_yaml(manifest).encode()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        fresh = Path(temporary, "new")
+        fresh.mkdir()
+        for name, content in files.items():
+            (fresh / name).write_bytes(content)
+        if folder.exists():
+            folder.rename(Path(temporary, "old"))
+        fresh.rename(folder)
+
+
+def check_replaceable(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to write a model where something else, or an unmentioned model, would be lost.
+
+    Raises
+    ------
+    OutputError
+        As `save` does.
+    """
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise OutputError(f"{folder} exists: choose another name, or give --overwrite.")
+    if not (folder / MANIFEST).is_file():
+        raise OutputError(
+            f"{folder} exists and is not an Overtile model, so it is not overwritten: "
+            "choose another name, or remove it yourself."
+        )
+
+
+def load(folder: Path) -> Model:
+    """Read a model folder.
+
+    Raises
+    ------
+    ModelError
+        No such folder, not an Overtile model, of a later format, or a file that is missing,
+        truncated or altered.
+    """
+    if not (folder / MANIFEST).is_file():
+        what = (
+            "is not an Overtile model (it has no model.yaml)" if folder.exists() else "is missing"
+        )
+        raise ModelError(f"{folder} {what}: expected a folder that 'overtile train' wrote.")
+    manifest = _read_manifest(folder)
+    files = {name: _read_checked(folder, name, manifest) for name in _FILES}
+    try:
+        settings = from_yaml(Settings, files[SETTINGS].decode(), f"{folder / SETTINGS}")
+        parameters = safetensors.torch.load(files[PARAMETERS])
+        test = safetensors.torch.load(files[TEST])
+    except (SettingsError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{folder} is damaged: {error}") from error
+    return Model(
+        settings=settings,
+        classes=manifest.classes,
+        normalisation=Normalisation(manifest.normalisation.mean, manifest.normalisation.std),
+        field=Field(**manifest.field.model_dump()),
+        origin=manifest.origin,
+        parameters=parameters,
+        test=test,
+        history=_history_from_csv(files[HISTORY].decode()),
+    )
+
+
+_FILES = (SETTINGS, PARAMETERS, TEST, HISTORY)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    text = (folder / MANIFEST).read_text(errors="replace")
+    try:
+        found = yaml.safe_load(text)
+        version = found.get("format") if isinstance(found, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise ModelError(
+                f"{folder} has model format {version}, and this Overtile reads up to {FORMAT}: "
+                "install a newer Overtile."
+            )
+        return from_yaml(Manifest, text, MANIFEST)
+    except (yaml.YAMLError, SettingsError) as error:
+        raise ModelError(f"{folder} is not an Overtile model, or is damaged: {error}") from error
+
+
+def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
+    path = folder / name
+    if not path.is_file():
+        raise ModelError(f"{folder} is damaged: {name} is missing. Copy the whole folder again.")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest.checksums.get(name):
+        raise ModelError(
+            f"{folder} is damaged: {name} ({len(content)} bytes) is not the file that was saved. "
+            "Copy the whole folder again."
+        )
+    return content
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _history_to_csv(rows: tuple[HistoryRow, ...]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "loss", "learning_rate", "seconds"])
+    writer.writerows([row.step, row.loss, row.learning_rate, row.seconds] for row in rows)
+    return text.getvalue()
+
+
+def _history_from_csv(text: str) -> tuple[HistoryRow, ...]:
+    return tuple(
+        HistoryRow(int(row["step"]), *(float(row[key]) for key in _NUMBERS))
+        for row in csv.DictReader(io.StringIO(text))
+    )
+
+
+_NUMBERS = ("loss", "learning_rate", "seconds")

@@ -1,0 +1,195 @@
+"""Data + machine + time -> settings and a number of steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from overtile import networks
+from overtile.engines.torch import native_precision
+from overtile.errors import SettingsError
+from overtile.geometry import unet_field
+from overtile.settings import (
+    AugmentSettings,
+    Layout,
+    OptimiserSettings,
+    PixelWeightSettings,
+    Precision,
+    Settings,
+    UNetSettings,
+    WindowSettings,
+)
+from overtile.step import Batch, Step, measure_step_s
+
+FINISH_S = 3.0
+"""Kept back from the time budget for writing the model."""
+
+
+def default_settings() -> Settings:
+    """The best measured in a quarter of an hour on two processor cores (benchmarks/RESULTS.md)."""
+    return Settings(
+        preset="default",
+        network=UNetSettings(padding="same", base_channels=16, norm="batch", dropout=0.0),
+        window=WindowSettings(size_px=256, batch_size=4),
+        pixel_weight=PixelWeightSettings(balance_classes=False),
+        optimiser=OptimiserSettings(name="adamw", learning_rate=2e-3, weight_decay=0.01),
+        border="own",
+        averaging=0.998,
+    )
+
+
+def paper_settings() -> Settings:
+    """The training of Ronneberger et al. 2015 (arXiv:1505.04597).
+
+    From the paper: the network, valid convolutions, large tiles at batch size 1, momentum 0.99,
+    cross-entropy with class-balanced border weights (w0 10, sigma 5), drop-out at the end of the
+    contracting path, shifts, rotations, elastic deformation of 10 px on a 3 x 3 grid and gray-value
+    variation. Where it is silent we chose: input 572 px, a constant learning rate of 1e-4 (with
+    this momentum worth 1e-2), no weight decay, drop-out probability 0.5, flips, no scaling.
+    """
+    return Settings(
+        preset="paper",
+        network=UNetSettings(),
+        window=WindowSettings(size_px=572, batch_size=1),
+        augment=AugmentSettings(scale=0.0, noise=0.0),
+        optimiser=OptimiserSettings(
+            name="sgd", learning_rate=1e-4, momentum=0.99, weight_decay=0.0, schedule="constant"
+        ),
+        border="mirror",
+    )
+
+
+PRESETS: dict[str, Callable[[], Settings]] = {
+    "default": default_settings,
+    "paper": paper_settings,
+}
+
+
+def fit_to_data(
+    settings: Settings, channels: int, classes: int, shapes: Sequence[tuple[int, ...]]
+) -> Settings:
+    """Settings with the data's channels and classes, and a window no larger than it needs.
+
+    Parameters
+    ----------
+    settings
+        A preset's, or a user's.
+    channels, classes
+        Of the images and of the labels.
+    shapes
+        The spatial shapes of the images in pixels. A window of the default preset shrinks to the
+        next size that the network allows above the largest side.
+
+    Raises
+    ------
+    SettingsError
+        The network has no output for the window, even so.
+    """
+    network = settings.network.model_copy(update={"channels": channels, "classes": classes})
+    field = unet_field(network)
+    window = settings.window
+    if settings.preset == "default":
+        largest = max(max(shape) for shape in shapes)
+        needed = field.good_size(max(largest, 2 * window.edge_px + field.grid))
+        window = window.model_copy(update={"size_px": min(window.size_px, needed)})
+    field.out(window.size_px)
+    return settings.model_copy(update={"network": network, "window": window})
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: exactly one of minutes, steps and epochs.
+
+    Raises
+    ------
+    SettingsError
+        None or several are given, or one that is not above 0.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {k: v for k, v in vars(self).items() if v is not None}
+        if len(given) != 1:
+            raise SettingsError(
+                f"Expected one of minutes, steps and epochs, got {' and '.join(given) or 'none'}: "
+                "give one of them."
+            )
+        ((name, value),) = given.items()
+        if value <= 0:
+            raise SettingsError(f"{name} is {value:g}: give a number above 0.")
+
+
+def steps_for(
+    budget: Budget, *, step_s: float, elapsed_s: float, labelled_px: int, step_px: int
+) -> int:
+    """The number of steps of a run, fixed once at its start.
+
+    Parameters
+    ----------
+    budget
+        Of the user.
+    step_s
+        Measured time of one step, loading included, in seconds.
+    elapsed_s
+        Time already used.
+    labelled_px, step_px
+        Labelled pixels of the training set, and output pixels of one step; an epoch sees as many
+        of the one as of the other.
+
+    Raises
+    ------
+    SettingsError
+        The time is too short for a single step.
+    """
+    if budget.steps is not None:
+        return budget.steps
+    if budget.epochs is not None:
+        return max(1, math.ceil(budget.epochs * labelled_px / step_px))
+    assert budget.minutes is not None
+    steps = int((60 * budget.minutes - elapsed_s - FINISH_S) / step_s)
+    if steps < 1:
+        needed = (elapsed_s + FINISH_S + 10 * step_s) / 60
+        raise SettingsError(
+            f"{budget.minutes:g} minutes are too short: preparing took {elapsed_s:.0f} s and one "
+            f"step takes {step_s:.2g} s. Give at least {needed:.1f} minutes."
+        )
+    return steps
+
+
+def fastest(
+    settings: Settings, device: torch.device, next_batch: Callable[[], Batch]
+) -> tuple[Settings, float]:
+    """Settings with precision and memory layout resolved, and the time of a step in seconds.
+
+    Where one is ``auto``, the alternatives are timed on real batches and the fastest is taken.
+    """
+    native: Precision = native_precision(device)
+    precisions: list[Precision] = (
+        list(dict.fromkeys([native, "float32"]))
+        if settings.precision == "auto"
+        else [settings.precision]
+    )
+    layouts: list[Layout] = (
+        ["channels_last", "contiguous"] if settings.layout == "auto" else [settings.layout]
+    )
+    batch = next_batch()
+    best: tuple[float, Settings] | None = None
+    for precision in precisions:
+        for layout in layouts:
+            candidate = settings.model_copy(update={"precision": precision, "layout": layout})
+            step = Step(networks.build(candidate.network), candidate).to(device)
+            took = measure_step_s(step, batch)
+            if best is None or took < best[0]:
+                best = (took, candidate)
+    assert best is not None
+    return best[1], best[0]
+
+
+Preset = Literal["default", "paper"]

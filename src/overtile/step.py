@@ -1,0 +1,182 @@
+"""One training step, without Lightning: what training repeats and a plan times."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from overtile.augment import Augmentation, context_size
+from overtile.geometry import Field
+from overtile.losses import loss
+from overtile.networks import UNet
+from overtile.settings import OptimiserSettings, Settings
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class WindowSizes:
+    """The sides of a training window, in pixels, outermost first.
+
+    Attributes
+    ----------
+    context
+        Of the slab that the augmentation resamples from.
+    read
+        Of the window that enters the network.
+    out
+        Of the network's output, and of target and pixel weight.
+    counted
+        Of the part of the output that enters the loss.
+    """
+
+    context: int
+    read: int
+    out: int
+    counted: int
+
+
+def window_sizes(settings: Settings, field: Field) -> WindowSizes:
+    """The sizes of the training windows under these settings.
+
+    Raises
+    ------
+    SizeError
+        The network has no output for a window of this size.
+    """
+    read = settings.window.size_px
+    out = field.out(read)
+    context = context_size(settings.augment, read)
+    # Slab and window share their centre, so both sizes are even or both are odd.
+    return WindowSizes(context + (context - read) % 2, read, out, out - 2 * settings.window.edge_px)
+
+
+class Step(nn.Module):
+    """Slabs -> augmentation -> network -> loss.
+
+    Parameters
+    ----------
+    network
+        The network to be trained; its memory layout is changed in place.
+    settings
+        Of the run, with precision and layout resolved (see `plan.fastest`).
+    """
+
+    def __init__(self, network: UNet, settings: Settings) -> None:
+        super().__init__()
+        self.layout = torch.contiguous_format
+        if settings.layout == "channels_last":
+            flat = settings.network.dimensions == 2
+            self.layout = torch.channels_last if flat else torch.channels_last_3d
+        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.settings = settings
+        self.sizes = window_sizes(settings, network.field)
+        space = settings.network.dimensions
+        self.pixels = settings.window.batch_size * self.sizes.counted**space
+        self.augmentation = Augmentation(
+            settings.augment, self.sizes.read, (self.sizes.read - self.sizes.out) // 2
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of a batch of slabs, a scalar in float32."""
+        with torch.no_grad():
+            window, target, weight = self.augmentation(*batch)
+            edge = self.settings.window.edge_px
+            if edge:
+                inside = (slice(None), *[slice(edge, -edge)] * (target.ndim - 1))
+                target, weight = target[inside], weight[inside]
+        reduced = self.settings.precision == "bfloat16"
+        with torch.autocast(window.device.type, torch.bfloat16, reduced):
+            logits = self.network(window.contiguous(memory_format=self.layout))
+        if edge:
+            logits = logits[(slice(None), *inside)]
+        return loss(logits, target, weight, self.settings.loss)
+
+
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], settings: OptimiserSettings
+) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or AdamW, as set."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.name == "sgd":
+        return torch.optim.SGD(
+            parameters, rate, momentum=settings.momentum, weight_decay=decay, foreach=True
+        )
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return kind(parameters, rate, betas=(settings.momentum, 0.999), weight_decay=decay)
+
+
+def learning_rate_factor(step: int, steps: int, schedule: Literal["constant", "cosine"]) -> float:
+    """What the learning rate is multiplied with at a step (from 0) of a run of `steps`.
+
+    The cosine schedule rises linearly over the first 5 % of the run, at most 100 steps, so that
+    the first large gradients do no harm, then falls along half a cosine to a thousandth.
+    """
+    if schedule == "constant":
+        return 1.0
+    rise = max(1, min(100, steps // 20))
+    if step < rise:
+        return (step + 1) / rise
+    done = min(1.0, (step - rise) / max(1, steps - rise))
+    return 0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Average:
+    """The exponential moving average of a network's parameters and statistics.
+
+    The decay grows with the steps as ``min(decay, (1 + n) / (10 + n))``, so that a short run is not
+    an average over its random beginning.
+
+    Parameters
+    ----------
+    network
+        Copied once; later given to `update` as it trains.
+    decay
+        Share of the old average kept at each step; 0 keeps nothing, which is the last network.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.state = {name: value.clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the network's present parameters."""
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - keep)
+            else:
+                self.state[name].copy_(value)
+
+
+def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:
+    """The median time of one training step in seconds; the network's parameters stay as they are.
+
+    Forward and backward pass are run once to warm up and then `repeats` times. Statistics that
+    normalisation collects meanwhile are put back, and gradients are dropped.
+    """
+    before = {name: value.clone() for name, value in step.network.state_dict().items()}
+    optimiser = make_optimiser(step.network.parameters(), step.settings.optimiser)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.0
+    times = []
+    for _ in range(1 + repeats):
+        start = time.perf_counter()
+        step(batch).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        if batch[0].is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    step.network.load_state_dict(before)
+    return statistics.median(times[1:])

@@ -1,0 +1,259 @@
+"""Pairs + settings + time -> a model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from overtile import networks
+from overtile.dataset import Example, Slabs, prepare
+from overtile.engines.torch import TorchEngine, best_device
+from overtile.errors import DataError
+from overtile.geometry import Field
+from overtile.labels import Kind, understand
+from overtile.layouts import Pairs, check_pair
+from overtile.machine import describe_processor
+from overtile.model import Classes, Model, Origin
+from overtile.normalise import Normalisation, measure_normalisation
+from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, steps_for
+from overtile.prediction import read_mirrored
+from overtile.settings import Settings
+from overtile.step import Batch, Step, window_sizes
+from overtile.tiles import Tile
+from overtile.training.loop import Progress, Result, run
+from overtile.training.state import Run, State
+
+__all__ = ["Progress", "train"]
+
+LATE = 1.02
+"""The clock stops a run this much behind its budget: the planned steps may end a little late."""
+
+TEST_PX = 128
+
+
+def train(
+    pairs: Pairs,
+    settings: Settings,
+    budget: Budget,
+    *,
+    kind: Literal["auto"] | Kind = "auto",
+    held_out: tuple[str, ...] = (),
+    state: State | None = None,
+    started: float | None = None,
+    on_step: Callable[[Progress], None] = lambda _: None,
+) -> Model:
+    """Train a network on pairs.
+
+    Parameters
+    ----------
+    pairs
+        All of them are trained on, and nothing else is read.
+    settings
+        A preset's or a user's; what is left open in them is decided here, and stands in the model.
+    budget
+        Minutes, steps or epochs. Minutes become a number of steps, once, from the measured speed.
+    kind
+        What the label values are.
+    held_out
+        Names of images kept for evaluation, to be recorded in the model.
+    state
+        Where the run is kept while it goes on; it goes on from there where something is kept.
+    started
+        When the time budget began, on the clock of `time.monotonic`; by default now.
+    on_step
+        Told every few steps how far training is.
+
+    Raises
+    ------
+    DataError
+        Images or labels that cannot be learnt from, or other data than those of the run kept.
+    SettingsError
+        Settings that do not fit the data, too little time for one step, or training diverged.
+    """
+    started = time.monotonic() if started is None else started
+    data = _Data(pairs, settings, kind)
+    device = best_device()
+    kept = state.read() if state is not None else None
+    if kept is not None:
+        data.check_same(kept.images)
+        settings, steps = kept.settings, kept.steps
+        deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
+    else:
+        shapes = [example.target.shape for example in data.examples]
+        settings = fit_to_data(settings, data.channels, len(data.meaning.names), shapes)
+        settings, steps = _plan(data, settings, budget, device, started)
+        deadline = started + _seconds(budget.minutes)
+        if state is not None:
+            state.begin(
+                Run(
+                    settings=settings,
+                    steps=steps,
+                    minutes=budget.minutes,
+                    spent_s=time.monotonic() - started,
+                    images=data.digests,
+                )
+            )
+    step = Step(networks.build(settings.network, settings.seed), settings).to(device)
+    result = run(
+        step,
+        data.loader(settings, step.network.field),
+        steps,
+        deadline=deadline,
+        checkpoint=state.checkpoint if state is not None else None,
+        on_step=on_step,
+    )
+    return _model(data, settings, result, steps, held_out, time.monotonic() - started)
+
+
+def _seconds(minutes: float | None) -> float:
+    """What the clock allows for training in all."""
+    return 60 * minutes * LATE - FINISH_S if minutes else math.inf
+
+
+class _Data:
+    """The training images in memory, and what was measured of them."""
+
+    def __init__(self, pairs: Pairs, settings: Settings, kind: Literal["auto"] | Kind) -> None:
+        read = []
+        self.digests = {}
+        for pair in pairs:
+            assert pair.label is not None
+            image, label = pair.image.read(), pair.label.read()
+            check_pair(pair.name, image, label)
+            read.append((image, label))
+            self.digests[pair.name] = digest(image)
+        counts = {len(image) for image, _ in read}
+        if len(counts) > 1:
+            raise DataError(
+                f"The images have {' and '.join(map(str, sorted(counts)))} channels: expected the "
+                "same number in all. Convert them to one form."
+            )
+        (self.channels,) = counts
+        self.meaning = understand((label for _, label in read), kind)
+        self.normalisation = measure_normalisation(image for image, _ in read)
+        self.examples = prepare(read, self.meaning, settings.pixel_weight)
+
+    def check_same(self, images: dict[str, str]) -> None:
+        """Refuse to go on with a run that was begun on other images."""
+        if images != self.digests:
+            raise DataError(
+                "The run to be resumed was begun on other images: expected "
+                f"{len(images)} images with the pixels they had, from {next(iter(images))} on. "
+                "Give the same data and hold-out, or start anew without --resume."
+            )
+
+    def loader(self, settings: Settings, field: Field) -> Callable[[int, int], DataLoader[Any]]:
+        """What makes the batches of a range of steps."""
+        sizes, batch_size = window_sizes(settings, field), settings.window.batch_size
+
+        def load(start: int, stop: int) -> DataLoader[Any]:
+            slabs = Slabs(
+                self.examples,
+                self.normalisation,
+                context_px=sizes.context,
+                window_px=sizes.counted,
+                seed=settings.seed,
+                steps=(start, stop),
+                batch_size=batch_size,
+            )
+            return DataLoader(slabs, batch_size=batch_size)
+
+        return load
+
+
+def digest(image: NDArray[Any]) -> str:
+    """The SHA-256 of an image's shape, type and pixels."""
+    head = f"{image.shape} {image.dtype}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _plan(
+    data: _Data, settings: Settings, budget: Budget, device: torch.device, started: float
+) -> tuple[Settings, int]:
+    """Settings with precision and layout measured, and the number of steps."""
+    field = networks.build(settings.network).field
+    load = data.loader(settings, field)
+
+    def next_batch() -> Batch:
+        slabs, target, weight, seeds = next(iter(load(0, 1)))
+        return slabs.to(device), target.to(device), weight.to(device), seeds
+
+    settings, step_s = fastest(settings, device, next_batch)
+    begin = time.perf_counter()
+    next_batch()
+    step_s += time.perf_counter() - begin
+    steps = steps_for(
+        budget,
+        step_s=step_s,
+        elapsed_s=time.monotonic() - started,
+        labelled_px=sum(int((example.weight > 0).sum()) for example in data.examples),
+        step_px=settings.window.batch_size * window_sizes(settings, field).counted ** 2,
+    )
+    return settings, steps
+
+
+def _model(
+    data: _Data,
+    settings: Settings,
+    result: Result,
+    planned: int,
+    held_out: tuple[str, ...],
+    seconds: float,
+) -> Model:
+    network = networks.build(settings.network)
+    network.load_state_dict(result.parameters)
+    packages = ("overtile", "torch", "lightning", "numpy", "scipy")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    meaning = data.meaning
+    return Model(
+        settings=settings,
+        classes=Classes(
+            kind=meaning.kind,
+            names=meaning.names,
+            values=meaning.values,
+            smallest_object_px=_smallest_object(data.examples),
+        ),
+        normalisation=data.normalisation,
+        field=network.field,
+        origin=Origin(
+            versions=versions,
+            processor=describe_processor(),
+            steps=result.steps,
+            planned_steps=planned,
+            stopped=result.stopped,
+            seconds=round(seconds, 1),
+            images=data.digests,
+            held_out=held_out,
+        ),
+        parameters=result.parameters,
+        test=_test_window(data.examples[0], data.normalisation, network),
+        history=result.history,
+    )
+
+
+def _smallest_object(examples: Sequence[Example]) -> int:
+    """Half the area that 98 % of the training objects exceed: anything smaller is a speck."""
+    areas = np.concatenate([example.areas_px for example in examples])
+    return int(np.percentile(areas, 2) / 2) if areas.size else 0
+
+
+def _test_window(
+    example: Example, normalisation: Normalisation, network: networks.UNet
+) -> dict[str, torch.Tensor]:
+    """A window of a training image and its logits, by which a loaded model is checked."""
+    size = network.field.good_size(TEST_PX)
+    reads = tuple(((length - size) // 2, (length + size) // 2) for length in example.target.shape)
+    reads = tuple((start, start + size) for start, _ in reads)
+    image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
+    engine = TorchEngine(network, torch.device("cpu"), "float32")
+    return {"image": torch.from_numpy(image), "logits": torch.from_numpy(engine(image))}
