@@ -1,0 +1,40 @@
+# Two commands for a newcomer, each complete in itself:
+#   make demo    sets everything up and runs the main job on images that it draws
+#   make test    sets everything up and passes the tests
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Overtile needs Python 3.11 or later: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing Overtile and what it needs into .venv (a minute or two) ..."
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+.venv/ready-dev: .venv/ready
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+demo: .venv/ready
+	rm -rf $(DEMO)
+	$(BIN)/overtile sample  $(DEMO)/data --count 12
+	$(BIN)/overtile check   $(DEMO)/data/images $(DEMO)/data/labels
+	$(BIN)/overtile train   $(DEMO)/data/images $(DEMO)/data/labels --holdout 6:12 --minutes 1.5 -o $(DEMO)/cells.model
+	$(BIN)/overtile predict $(DEMO)/cells.model $(DEMO)/data/images -o $(DEMO)/classes --objects $(DEMO)/objects --overlay $(DEMO)/overlays
+	$(BIN)/overtile evaluate $(DEMO)/cells.model $(DEMO)/data/images $(DEMO)/data/labels --only 6:12 --report $(DEMO)/report.html
+
+test: .venv/ready-dev
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= -m "not slow" --ignore=tests/after
+	$(BIN)/python -m pytest -q tests/after
+
+check: .venv/ready-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv $(DEMO) build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
