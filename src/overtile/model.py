@@ -58,7 +58,6 @@ class FieldRecord(Frozen):
     padding: Literal["valid", "same"]
     grid: int
     margin: int
-    smallest: int
 
 
 class NormalisationRecord(Frozen):

@@ -7,7 +7,7 @@ last: there the image is mirrored. Along each axis, with lead = margin rounded u
     image  ─────┼────────────────┼──────────────────────┼───────────────┼─────
                 │←──── lead ────→│←─ kept and written ─→│←── >= margin ─→
 
-Reads start on the pooling grid, so that every pixel meets the poolings at the same phase in every
+Reads start on the pooling grid (lead is the margin rounded up to it), so that every pixel meets the poolings at the same phase in every
 tile, and reach the network's margin beyond what is written on both sides, so that no written pixel
 sees where the tile ends: the result is the whole image's, whatever the size of the tiles.
 """
@@ -81,7 +81,7 @@ def _cut_axis(
     cells = -(-size // field.grid)
     count = 1 if tile_px is None else -(-cells // (tile_px // field.grid))
     step = -(-cells // count) * field.grid
-    lead = -(-field.margin // field.grid) * field.grid
+    lead = field.lead
     end = cells * field.grid
     parts = []
     for start in range(0, size, step):

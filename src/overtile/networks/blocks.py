@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from overtile.settings import UNetSettings
@@ -56,34 +57,35 @@ class BatchRenorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """The normalised features (b c *space), in their own dtype; statistics are in float32."""
-        shape = (1, -1) + (1,) * (features.ndim - 2)
         if not self.training:
-            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            shift = self.bias - self.running_mean * scale
-            return (features * scale.view(shape) + shift.view(shape)).to(features.dtype)
-        exact = features if features.dtype == torch.float64 else features.float()
-        axes = [0, *range(2, features.ndim)]
-        mean, var = exact.mean(axes), exact.var(axes, correction=0)
-        r, d = self._corrections(mean.detach(), var.detach())
-        scale = torch.rsqrt(var + self.eps) * r * self.weight
-        shift = self.bias + d * self.weight - mean * scale
-        self._track(mean.detach(), var.detach(), features.numel() // features.shape[1])
-        return (exact * scale.view(shape) + shift.view(shape)).to(features.dtype)
+            return F.batch_norm(
+                features,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                eps=self.eps,
+            )
+        r, d = self._correct(features)
+        scale, shift = self.weight * r, self.bias + self.weight * d
+        return F.batch_norm(features, None, None, scale, shift, training=True, eps=self.eps)
 
-    def _corrections(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def _correct(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """r and d for a batch, whose statistics are then stored."""
+        mean, unbiased = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        # With momentum 1 the batch's own statistics are what is stored.
+        F.batch_norm(features, mean, unbiased, training=True, momentum=1.0)
+        count = features.numel() // features.shape[1]
         loosened = (self.num_batches_tracked / self.warmup_steps - 1).clamp(0, 1)
         r_max, d_max = 1 + (self.R_MAX - 1) * loosened, self.D_MAX * loosened
         stored = torch.sqrt(self.running_var + self.eps)
-        r = torch.sqrt(var + self.eps) / stored
+        r = torch.sqrt(unbiased * ((count - 1) / count) + self.eps) / stored
         d = (mean - self.running_mean) / stored
-        return torch.clamp(r, 1 / r_max, r_max), torch.clamp(d, -d_max, d_max)
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
-        unbiased = var * (count / max(count - 1, 1))
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased, self.momentum)
         self.num_batches_tracked += 1
+        return torch.clamp(r, 1 / r_max, r_max), torch.clamp(d, -d_max, d_max)
 
 
 class DoubleConvolution(nn.Module):
