@@ -1,0 +1,127 @@
+"""Pictures: outlines on images, error maps, curves. The only door to matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image as Picture
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
+
+from overtile.model import HistoryRow
+
+# Okabe and Ito's palette (2008), which colour-blind people can tell apart.
+ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
+BLUE, VERMILION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (0, 0, 0)
+PALETTE = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE)
+
+TRUTH, PREDICTION = SKY, ORANGE
+MISSED, INVENTED, UNLABELLED = SKY, ORANGE, (128, 128, 128)
+
+
+def colours(count: int) -> NDArray[np.uint8]:
+    """A colour (3) for each of `count` classes; black for the first, which is background."""
+    rows = [BLACK, *[PALETTE[number % len(PALETTE)] for number in range(count - 1)]]
+    return np.array(rows[:count], np.uint8)
+
+
+def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image (c y x) of any type as RGB (y x 3), its darkest and brightest 0.5 % saturated.
+
+    Three channels are colours; of any other number, the first is shown in gray.
+    """
+    shown = image if len(image) == 3 else image[:1]
+    shown = shown.astype(np.float64)
+    low, high = np.percentile(shown, (0.5, 99.5))
+    scaled = (shown - low) / max(float(high - low), 1e-12)
+    gray = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(np.moveaxis(gray, 0, -1), (*image.shape[1:], 3)))
+
+
+def overlay(
+    image: NDArray[np.generic],
+    prediction: NDArray[np.integer],
+    truth: NDArray[np.integer] | None = None,
+) -> NDArray[np.uint8]:
+    """Outlines on an image.
+
+    Parameters
+    ----------
+    image
+        (c y x), any type.
+    prediction
+        Class or object ids (y x); its outlines are orange.
+    truth
+        The same for the truth; its outlines are blue, and lie below.
+
+    Returns
+    -------
+    array of uint8
+        RGB (y x 3).
+    """
+    picture = to_rgb(image)
+    if truth is not None:
+        picture[find_boundaries(truth, mode="inner")] = TRUTH
+    picture[find_boundaries(prediction, mode="inner")] = PREDICTION
+    return picture
+
+
+def error_map(
+    image: NDArray[np.generic], truth: NDArray[np.integer], prediction: NDArray[np.integer]
+) -> NDArray[np.uint8]:
+    """Where a prediction is wrong, on a dimmed image.
+
+    Parameters
+    ----------
+    image
+        (c y x).
+    truth, prediction
+        Class ids (y x); the truth is -1 where unlabelled, which is shown in gray.
+
+    Returns
+    -------
+    array of uint8
+        RGB (y x 3): blue where something was missed (or taken for another class), orange where it
+        was invented on background.
+    """
+    picture = (to_rgb(image) * 0.45).astype(np.uint8)
+    wrong = (truth != prediction) & (truth >= 0)
+    picture[wrong & (truth > 0)] = MISSED
+    picture[wrong & (truth == 0)] = INVENTED
+    picture[truth < 0] = UNLABELLED
+    return picture
+
+
+def to_png(picture: NDArray[np.uint8]) -> bytes:
+    """RGB (y x 3) as the bytes of a PNG file."""
+    file = io.BytesIO()
+    Picture.fromarray(picture).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def curves(history: Sequence[HistoryRow]) -> bytes:
+    """The loss and the learning rate along a training run, as the bytes of an SVG file."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    steps = [row.step for row in history]
+    loss = np.array([row.loss for row in history])
+    above.plot(steps, loss, color="#0072B2", alpha=0.3, linewidth=1)
+    smooth = ndimage.gaussian_filter1d(loss, max(1.0, len(loss) / 60), mode="nearest")
+    above.plot(steps, smooth, color="#0072B2", linewidth=2)
+    above.set_ylabel("loss")
+    if loss.min() > 0:
+        above.set_yscale("log")
+    below.plot(steps, [row.learning_rate for row in history], color="#D55E00", linewidth=1.5)
+    below.set_ylabel("learning rate")
+    below.set_xlabel("step")
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
