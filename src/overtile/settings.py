@@ -101,8 +101,12 @@ class AugmentSettings(Frozen):
     ----------
     flip
         Mirror each axis with probability 1/2.
+    deform
+        Share of the windows that are resampled: turned by any angle, scaled and bent. The others
+        are only shifted, flipped and turned by quarters, which keeps their pixels as they are, and
+        as prediction will see them.
     rotate
-        Turn by any angle.
+        Turn windows: by any angle where they are deformed, else by quarters.
     scale
         Zoom by exp(u), u uniform within plus and minus this.
     elastic_std_px
@@ -116,6 +120,7 @@ class AugmentSettings(Frozen):
     """
 
     flip: bool = True
+    deform: Annotated[float, Field(ge=0, le=1)] = 0.5
     rotate: bool = True
     scale: Annotated[float, Field(ge=0, le=1)] = 0.2
     elastic_std_px: NotNegative = 10.0
@@ -211,6 +216,9 @@ class Settings(Frozen):
     averaging
         Decay per step of the exponential moving average of the parameters that becomes the model;
         0 keeps the last parameters.
+    calibrate
+        Whether the logits are shifted after training, by one constant per class, so that
+        probabilities are right in spite of pixel weights (see `overtile.training.calibration`).
     precision, layout
         Of numbers and memory in the forward and backward pass; ``auto`` is replaced by what is
         measured to be fastest when training starts.
@@ -227,6 +235,7 @@ class Settings(Frozen):
     optimiser: OptimiserSettings = OptimiserSettings()
     border: Literal["mirror", "own"] = "mirror"
     averaging: Share = 0.0
+    calibrate: bool = False
     precision: Literal["auto"] | Precision = "auto"
     layout: Literal["auto"] | Layout = "auto"
     seed: Annotated[int, Field(ge=0)] = 0

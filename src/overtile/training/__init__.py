@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import platform
 import time
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from overtile import networks
-from overtile.dataset import Example, Slabs, prepare
+from overtile.dataset import Example, Slabs, digest, prepare
 from overtile.engines.torch import TorchEngine, best_device
 from overtile.errors import DataError
 from overtile.geometry import Field
@@ -26,10 +25,11 @@ from overtile.machine import describe_processor
 from overtile.model import Classes, Model, Origin
 from overtile.normalise import Normalisation, measure_normalisation
 from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, steps_for
-from overtile.prediction import read_mirrored
+from overtile.prediction import Tiler, read_mirrored
 from overtile.settings import Settings
 from overtile.step import Batch, Step, window_sizes
 from overtile.tiles import Tile
+from overtile.training.calibration import logit_shift
 from overtile.training.loop import Progress, Result, run
 from overtile.training.state import Run, State
 
@@ -112,7 +112,7 @@ def train(
         checkpoint=state.checkpoint if state is not None else None,
         on_step=on_step,
     )
-    return _model(data, settings, result, steps, held_out, time.monotonic() - started)
+    return _model(data, settings, result, steps, device, held_out, started)
 
 
 def _seconds(minutes: float | None) -> float:
@@ -171,12 +171,6 @@ class _Data:
         return load
 
 
-def digest(image: NDArray[Any]) -> str:
-    """The SHA-256 of an image's shape, type and pixels."""
-    head = f"{image.shape} {image.dtype}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
-
-
 def _plan(
     data: _Data, settings: Settings, budget: Budget, device: torch.device, started: float
 ) -> tuple[Settings, int]:
@@ -207,11 +201,14 @@ def _model(
     settings: Settings,
     result: Result,
     planned: int,
+    device: torch.device,
     held_out: tuple[str, ...],
-    seconds: float,
+    started: float,
 ) -> Model:
     network = networks.build(settings.network)
     network.load_state_dict(result.parameters)
+    if settings.calibrate:
+        _calibrate(network, data, settings, device)
     packages = ("overtile", "torch", "lightning", "numpy", "scipy")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     meaning = data.meaning
@@ -231,14 +228,44 @@ def _model(
             steps=result.steps,
             planned_steps=planned,
             stopped=result.stopped,
-            seconds=round(seconds, 1),
+            seconds=round(time.monotonic() - started, 1),
             images=data.digests,
             held_out=held_out,
         ),
-        parameters=result.parameters,
+        parameters=network.cpu().state_dict(),
         test=_test_window(data.examples[0], data.normalisation, network),
         history=result.history,
     )
+
+
+def _calibrate(
+    network: networks.UNet, data: _Data, settings: Settings, device: torch.device
+) -> None:
+    """Shift the logits to what the training images, as prediction sees them, say of the classes."""
+    tiler = Tiler(
+        TorchEngine(network, device),
+        network.field,
+        border=settings.border,
+        normalisation=data.normalisation,
+        activation=settings.loss.activation,
+    )
+    order = np.random.default_rng(settings.seed).permutation(len(data.examples))
+    crops = (_middle(data.examples[place]) for place in order)
+    predicted = (
+        (logits, target) for image, target in crops for _, logits in tiler.logits(image, None)
+    )
+    shift = logit_shift(predicted, settings.loss.activation)
+    with torch.no_grad():
+        network.head.get_parameter("bias").add_(shift.to(device))
+
+
+def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
+    """Image and target of the middle of an example, of 1024 px at most a side."""
+    inside = tuple(
+        slice(max(0, (size - 1024) // 2), max(0, (size - 1024) // 2) + 1024)
+        for size in example.target.shape
+    )
+    return example.image[:, *inside], example.target[inside]
 
 
 def _smallest_object(examples: Sequence[Example]) -> int:
