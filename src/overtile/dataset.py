@@ -8,6 +8,7 @@ resampling happens once, later, on the device.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -94,6 +95,12 @@ def prepare(
         )
         for image, target, objects in parts
     ]
+
+
+def digest(image: NDArray[np.generic]) -> str:
+    """The SHA-256 of an image's shape, type and pixels."""
+    head = f"{image.shape} {image.dtype}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):

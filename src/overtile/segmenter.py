@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +91,12 @@ class Segmenter:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; the class ids that `predict` gives count them from 0."""
         return self.model.classes.names
+
+    @property
+    def meaning(self) -> LabelMeaning:
+        """What label values meant in training."""
+        classes = self.model.classes
+        return LabelMeaning(classes.kind, classes.values, classes.names, "As in training.")
 
     def predict(self, image: Image | NDArray[Any], *, tile_px: int = TILE_PX) -> NDArray[np.uint8]:
         """The class id of every pixel.
@@ -299,16 +305,9 @@ def evaluate(
 
 def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
     """The scores of a segmenter on pairs; see `evaluate`."""
-    classes = segmenter.model.classes
     return evaluate_pairs(
         pairs,
-        LabelMeaning(classes.kind, classes.values, classes.names, "as in training"),
+        segmenter.meaning,
         lambda image: segmenter.probabilities(Image(image, "cyx")),
         segmenter.find_objects,
     )
-
-
-def seen_in_training(segmenter: Segmenter, digests: Sequence[tuple[str, str]]) -> list[str]:
-    """The names of those images whose pixels the model was trained on."""
-    trained = set(segmenter.model.origin.images.values())
-    return [name for name, digest in digests if digest in trained]

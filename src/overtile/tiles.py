@@ -7,9 +7,10 @@ last: there the image is mirrored. Along each axis, with lead = margin rounded u
     image  ─────┼────────────────┼──────────────────────┼───────────────┼─────
                 │←──── lead ────→│←─ kept and written ─→│←── >= margin ─→
 
-Reads start on the pooling grid (lead is the margin rounded up to it), so that every pixel meets the poolings at the same phase in every
-tile, and reach the network's margin beyond what is written on both sides, so that no written pixel
-sees where the tile ends: the result is the whole image's, whatever the size of the tiles.
+Reads start on the pooling grid (the lead is the margin rounded up to it), so that every pixel meets
+the poolings at the same phase in every tile, and reach the network's margin beyond what is written
+on both sides, so that no written pixel sees where the tile ends: the result is the whole image's,
+whatever the size of the tiles.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class BatchRenorm(nn.Module):
 
     @torch.no_grad()
     def _correct(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """r and d for a batch, whose statistics are then stored."""
+        """The corrections r and d of a batch, whose statistics are then stored."""
         mean, unbiased = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         # With momentum 1 the batch's own statistics are what is stored.
         F.batch_norm(features, mean, unbiased, training=True, momentum=1.0)

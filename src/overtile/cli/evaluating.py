@@ -1,0 +1,127 @@
+"""What `overtile evaluate` prints and reports."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from overtile import layouts, report
+from overtile.cli.show import note, print_table, say
+from overtile.dataset import digest
+from overtile.evaluation import Evaluation
+from overtile.layouts import Pairs
+from overtile.report import Example, ReportContent, number, write_report
+from overtile.segmenter import Segmenter, evaluate_with
+from overtile.settings import to_yaml
+
+EXAMPLES_SHOWN = 12
+
+
+def run_evaluation(
+    segmenter: Segmenter,
+    images: Path,
+    labels: Path,
+    only: str | None,
+    page: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Evaluate, print a table of scores, and write the report where one is asked for."""
+    pairs = layouts.pairs(images, labels)
+    if only is not None:
+        pairs = layouts.select(pairs, only)
+    evaluation = evaluate_with(segmenter, pairs)
+    notes = _notes(segmenter, pairs)
+    for sentence in notes:
+        note(sentence)
+    _print_scores(evaluation)
+    if page is not None:
+        write_report(page, _content(segmenter, pairs, evaluation, notes), overwrite=overwrite)
+        say(f"Report: {page.resolve()}")
+
+
+def _notes(segmenter: Segmenter, pairs: Pairs) -> list[str]:
+    trained = set(segmenter.model.origin.images.values())
+    seen = [pair.name for pair in pairs if digest(pair.image.read()) in trained]
+    if not seen:
+        return []
+    return [
+        f"{len(seen)} of {len(pairs)} images were seen in training ({', '.join(seen[:3])}"
+        f"{', ...' if len(seen) > 3 else ''}): their scores say little about new images."
+    ]
+
+
+def _print_scores(evaluation: Evaluation) -> None:
+    names = list(evaluation.rows[0].scores)
+    rows = [[row.name, *[number(row.scores[name]) for name in names]] for row in evaluation.rows]
+    rows.append(["mean", *[number(evaluation.mean[name]) for name in names]])
+    rows.append(["pooled", *[number(evaluation.pooled.get(name, math.nan)) for name in names]])
+    print_table("Scores", ["image", *names], rows)
+    if evaluation.best_threshold is not None:
+        say(
+            f"V_rand, V_info and Rand error at the best threshold for the whole set, "
+            f"{evaluation.best_threshold:.1f}; pixel error, IoU and Dice at 0.5."
+        )
+
+
+def _content(
+    segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, notes: list[str]
+) -> ReportContent:
+    model = segmenter.model
+    origin, chosen = model.origin, model.settings
+    names = list(evaluation.rows[0].scores)
+    facts = [
+        ("Network", f"{chosen.network.name}, {chosen.network.base_channels} base channels"),
+        ("Parameters", f"{sum(value.numel() for value in model.parameters.values()):,}"),
+        ("Classes", ", ".join(segmenter.classes)),
+        ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),
+        ("Training", f"{origin.steps} steps in {origin.seconds:.0f} s"),
+        ("Machine", origin.processor),
+        ("Seed", str(chosen.seed)),
+        ("Versions", ", ".join(f"{name} {number}" for name, number in origin.versions.items())),
+    ]
+    if evaluation.best_threshold is not None:
+        facts.append(("Best threshold of V_rand", f"{evaluation.best_threshold:.1f}"))
+    return ReportContent(
+        title="Overtile report",
+        facts=facts,
+        notes=notes,
+        columns=names,
+        rows=[(row.name, [row.scores[name] for name in names]) for row in evaluation.rows],
+        pooled=evaluation.pooled,
+        settings_yaml=to_yaml(chosen),
+        history=model.history,
+        examples=_examples(segmenter, pairs, evaluation),
+    )
+
+
+def _examples(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation) -> list[report.Example]:
+    """The images to show: all, or where there are many, evenly spread from worst to best."""
+    order = sorted(
+        range(len(pairs)), key=lambda place: -evaluation.rows[place].scores["pixel error"]
+    )
+    if len(order) > EXAMPLES_SHOWN:
+        places = np.linspace(0, len(order) - 1, EXAMPLES_SHOWN).round().astype(int)
+        order = [order[place] for place in places]
+    return [_example(segmenter, pairs, evaluation, place) for place in order]
+
+
+def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: int) -> Example:
+    pair, row = pairs[place], evaluation.rows[place]
+    assert pair.label is not None
+    image, label = pair.image.read(), pair.label.read()
+    likely = segmenter.tiler.probabilities(image, None)
+    meaning = segmenter.meaning
+    truth, found = meaning.class_map(label), likely.argmax(axis=0)
+    instances = meaning.kind == "instances"
+    return Example(
+        name=pair.name,
+        caption=f"pixel error {number(row.scores['pixel error'])}",
+        image=image,
+        truth=truth,
+        prediction=found,
+        truth_objects=meaning.objects(label) if instances else truth,
+        predicted_objects=segmenter.find_objects(likely) if instances else found,
+    )

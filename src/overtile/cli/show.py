@@ -1,0 +1,80 @@
+"""What the commands print: tables, notes and errors, in colour where it is a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from overtile.training import Progress as Standing
+
+OUT = Console(highlight=False)
+ERR = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line of result, to standard output."""
+    OUT.print(escape(text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A sentence that a person should know, to standard error."""
+    ERR.print(f"[bold yellow]Note:[/] {escape(text)}", soft_wrap=True)
+
+
+def print_error(text: str) -> None:
+    """One paragraph, to standard error."""
+    ERR.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A score for a table; a dash where it is not defined."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: int = 1
+) -> None:
+    """A table: the first `text` columns on the left, numbers on the right."""
+    look = box.SIMPLE_HEAD
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=look, padding=0
+    )
+    for place, name in enumerate(columns):
+        side: Literal["left", "right"] = "left" if place < text else "right"
+        table.add_column(escape(name), justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*[escape(cell) for cell in row])
+    OUT.print(table)
+
+
+@contextmanager
+def training_progress() -> Iterator[Callable[[Standing], None]]:
+    """A bar that follows a training run: steps, loss, throughput, time left."""
+    columns = (
+        TextColumn("training"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("{task.fields[speed]:.2f} Mpx/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=ERR) as bar:
+
+        def tell(now: Standing) -> None:
+            if not bar.tasks:
+                bar.add_task("training", total=now.steps, loss=now.loss, speed=0.0)
+            speed = now.pixels / now.seconds / 1e6
+            bar.update(bar.tasks[0].id, completed=now.step, loss=now.loss, speed=speed)
+
+        yield tell

@@ -1,0 +1,49 @@
+"""What `overtile summary` prints."""
+
+from __future__ import annotations
+
+import yaml
+
+from overtile.cli.show import print_table, say
+from overtile.errors import SettingsError
+from overtile.geometry import unet_field
+from overtile.networks import NETWORKS
+from overtile.networks.summary import summarise
+from overtile.settings import UNetSettings, from_dict
+
+
+def print_summary(name: str, size: int, given: list[str]) -> None:
+    """Print the layer table of a network at an input size."""
+    if name not in NETWORKS:
+        raise SettingsError(f"There is no network '{name}'; known: {', '.join(NETWORKS)}.")
+    settings = from_dict(UNetSettings, {"name": name} | dict(map(_pair, given)), "--set")
+    field = unet_field(settings)
+    layers = summarise(settings, size)
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            layer.shape_text,
+            f"{layer.parameters:,}",
+            f"{layer.trainable:,}",
+            ", ".join(layer.inputs),
+        ]
+        for layer in layers
+    ]
+    columns = ["name", "layer", "output", "parameters", "trainable", "connected to"]
+    print_table(f"{name} at {size} px", columns, rows, text=3)
+    convolutions = sum("conv" in layer.kind for layer in layers)
+    trainable = sum(layer.trainable for layer in layers)
+    gflop = sum(layer.flop for layer in layers) / 1e9
+    say(f"{convolutions} convolutions, {trainable:,} trainable parameters, {gflop:,.0f} GFLOP.")
+    say(
+        f"{settings.padding} padding: {size} -> {field.out(size)} px; grid {field.grid} px, "
+        f"margin {field.margin} px; smallest input {field.smallest} px; exact in tiles."
+    )
+
+
+def _pair(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {text}: expected key=value, such as norm=batch.")
+    return key, yaml.safe_load(value)

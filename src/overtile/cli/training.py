@@ -1,0 +1,60 @@
+"""What `overtile train` does around `overtile.train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from overtile import segmenter
+from overtile.cli import STARTED
+from overtile.cli.show import note, say, training_progress
+from overtile.errors import SettingsError
+from overtile.plan import PRESETS
+from overtile.settings import Settings, from_yaml
+
+
+def run_training(
+    images: Path,
+    labels: Path,
+    output: Path,
+    preset: str,
+    file: Path | None,
+    seed: int | None,
+    **options: Any,
+) -> None:
+    """Train, with a progress bar, and say what came of it."""
+    settings = PRESETS[preset]() if file is None else _read(file)
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    with training_progress() as tell:
+        made = segmenter.train(
+            images,
+            labels,
+            output=output,
+            settings=settings,
+            started=STARTED,
+            on_step=tell,
+            **options,
+        )
+    origin = made.model.origin
+    if origin.stopped:
+        why = "the time was up" if origin.stopped == "time" else "it was interrupted"
+        note(
+            f"Training stopped at step {origin.steps} of {origin.planned_steps}, because {why}; "
+            "the model is usable."
+        )
+    chosen = made.model.settings
+    say(
+        f"{output}: {chosen.network.name}, {chosen.network.base_channels} base channels, "
+        f"{chosen.network.padding} padding; classes {', '.join(made.classes)}; "
+        f"{len(origin.images)} images, {origin.steps} steps in {origin.seconds:.0f} s "
+        f"({chosen.precision}, {chosen.layout})."
+    )
+
+
+def _read(file: Path) -> Settings:
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read as settings: {error}.") from error
+    return from_yaml(Settings, text, str(file))
