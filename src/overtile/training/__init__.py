@@ -33,7 +33,7 @@ from overtile.training.calibration import logit_shift
 from overtile.training.loop import Progress, Result, run
 from overtile.training.state import Run, State
 
-__all__ = ["Progress", "train"]
+__all__ = ["Progress", "State", "train"]
 
 LATE = 1.02
 """The clock stops a run this much behind its budget: the planned steps may end a little late."""

@@ -1,0 +1,167 @@
+"""One resampling: what it moves together, what it never leaves, that nothing folds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overtile.augment import Augmentation, context_size, elastic_std
+from overtile.settings import AugmentSettings
+
+STILL = AugmentSettings(
+    flip=False, deform=0, rotate=False, gain=0, offset=0, gamma=0, noise=0, elastic_std_px=0
+)
+
+
+def slab(
+    size: int, batch: int = 2
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    image = torch.randn(batch, 1, size, size, generator=random)
+    target = torch.randint(-1, 4, (batch, size, size), generator=random)
+    return image, target, torch.rand(batch, size, size, generator=random), torch.arange(batch)
+
+
+def with_(**changes: object) -> AugmentSettings:
+    return STILL.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(("size", "window", "margin"), [(40, 20, 0), (41, 21, 3), (30, 30, 4)])
+def test_without_changes_it_is_the_middle(size: int, window: int, margin: int) -> None:
+    image, target, weight, seeds = slab(size)
+    got, labels, weights = Augmentation(STILL, window, margin)(image, target, weight, seeds)
+    low = (size - window) // 2
+    inside, inner = slice(low, low + window), slice(low + margin, low + window - margin)
+    assert torch.allclose(got, image[..., inside, inside], atol=1e-4)
+    assert torch.equal(labels, target[:, inner, inner])
+    assert torch.equal(weights, weight[:, inner, inner])
+
+
+def test_flips_and_quarter_turns_keep_every_pixel() -> None:
+    """All eight symmetries of the square occur, and nothing else."""
+    image, target, weight, _ = slab(32, 1)
+    seen = set()
+    for seed in range(60):
+        act = Augmentation(with_(flip=True, rotate=True), 32)
+        got, labels, weights = act(image, target, weight, torch.tensor([seed]))
+        found = [
+            (turns, flip)
+            for turns in range(4)
+            for flip in (False, True)
+            if torch.equal(labels, _symmetry(target, turns, flip))
+        ]
+        assert len(found) == 1
+        assert torch.equal(weights, _symmetry(weight, *found[0]))
+        assert torch.allclose(got, _symmetry(image, *found[0]), atol=1e-4)
+        seen.add(found[0])
+    assert len(seen) == 8
+
+
+def _symmetry(pixels: torch.Tensor, turns: int, flip: bool) -> torch.Tensor:
+    turned = torch.rot90(pixels, turns, (-2, -1))
+    return turned.flip(-1) if flip else turned
+
+
+def test_image_label_and_weight_move_together() -> None:
+    """Where all three show the same ramp, they show it after any deformation."""
+    chosen = AugmentSettings(deform=1, gain=0, offset=0, gamma=0, noise=0)
+    size = context_size(chosen, 64)
+    ramp = torch.arange(size * 1.0).expand(1, size, size) + torch.arange(size * 1.0)[:, None] * 3
+    act = Augmentation(chosen, 64, 8)
+    image, labels, weights = act(ramp[None], ramp.long(), ramp, torch.tensor([4]))
+    inner = image[:, 0, 8:-8, 8:-8]
+    # The nearest pixel is at most half a pixel away along each axis: 0.5 + 1.5 on this ramp.
+    assert (inner - labels).abs().max() <= 2.05
+    assert torch.equal(labels.float(), weights)
+
+
+@given(
+    st.integers(8, 300),
+    st.floats(0, 1),
+    st.booleans(),
+    st.floats(0, 30),
+    st.integers(2, 6),
+    st.integers(0, 10**9),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_window_never_leaves_its_slab(
+    window: int, scale: float, rotate: bool, std: float, grid: int, seed: int
+) -> None:
+    chosen = AugmentSettings(
+        deform=1, scale=scale, rotate=rotate, elastic_std_px=std, elastic_grid=grid
+    )
+    size = context_size(chosen, window)
+    assert (size - window) % 2 == 0
+    act = Augmentation(chosen, window)
+    places = act._grid(act._draw(torch.tensor([seed, seed + 1])), size, torch.device("cpu"))
+    assert places.abs().max() <= 1
+
+
+@pytest.mark.parametrize("window", [8, 32, 128, 512])
+@pytest.mark.parametrize("grid", [2, 3, 5])
+def test_nothing_folds(window: int, grid: int) -> None:
+    """The Jacobian stays positive at every pixel, for displacements as large as allowed."""
+    chosen = with_(deform=1, scale=0, elastic_std_px=1000, elastic_grid=grid)
+    assert elastic_std(chosen, window) < 1000
+    act = Augmentation(chosen, window)
+    drawn = act._draw(torch.arange(40))
+    extreme = drawn.displacement.sign() * 2 * act.std_px  # every knot at its limit
+    for displacement in (drawn.displacement, extreme):
+        field = (act.spline @ displacement @ act.spline.T).double().numpy()
+        along_y, along_x = np.gradient(field, axis=(2, 3))
+        jacobian = (1 + along_x[:, 0]) * (1 + along_y[:, 1]) - along_y[:, 0] * along_x[:, 1]
+        assert jacobian.min() > 0
+
+
+def test_the_papers_deviation_where_there_is_room() -> None:
+    paper = AugmentSettings(elastic_std_px=10)
+    assert elastic_std(paper, 572) == 10
+    act = Augmentation(with_(deform=1, elastic_std_px=10), 572)
+    values = act._draw(torch.arange(200)).displacement
+    # A normal distribution cut at two deviations has a deviation of 0.88, folded back a bit less.
+    assert 0.75 * 10 < values.std() < 10
+    assert values.abs().max() <= 20
+
+
+def test_a_window_is_a_function_of_its_seed() -> None:
+    chosen = AugmentSettings()
+    image, target, weight, _ = slab(context_size(chosen, 32), 3)
+    act = Augmentation(chosen, 32)
+    together = act(image, target, weight, torch.tensor([5, 6, 7]))
+    alone = act(image[1:2], target[1:2], weight[1:2], torch.tensor([6]))
+    for batch, single in zip(together, alone, strict=True):
+        assert torch.allclose(batch[1], single[0], atol=1e-6)
+    other = act(image[1:2], target[1:2], weight[1:2], torch.tensor([8]))
+    assert not torch.equal(alone[0], other[0])
+
+
+def test_gray_values_change_on_the_image_alone() -> None:
+    image, target, weight, seeds = slab(32)
+    for changes in ({"gain": 0.5}, {"offset": 0.5}, {"gamma": 0.5}, {"noise": 0.5}):
+        got, labels, weights = Augmentation(with_(**changes), 32)(image, target, weight, seeds)
+        assert not torch.allclose(got, image, atol=1e-2), changes
+        assert torch.equal(labels, target)
+        assert torch.equal(weights, weight)
+        if changes.keys() != {"noise"}:  # all others keep the order of intensities
+            order = image[0].flatten().argsort()
+            assert (got[0].flatten()[order].diff() >= -1e-3).all(), changes
+
+
+def test_a_constant_window_stays_finite() -> None:
+    _, target, weight, seeds = slab(32)
+    got, _, _ = Augmentation(AugmentSettings(), 16)(
+        torch.zeros(2, 1, 32, 32), target, weight, seeds
+    )
+    assert got.isfinite().all()
+
+
+def test_unlabelled_stays_unlabelled() -> None:
+    chosen = AugmentSettings(deform=1)
+    image, target, weight, seeds = slab(context_size(chosen, 32))
+    act = Augmentation(chosen, 32)
+    _, labels, weights = act(image, target, weight * (target >= 0), seeds)
+    assert ((labels == -1) | (weights > 0)).all()
+    assert (weights[labels == -1] == 0).all()

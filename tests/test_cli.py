@@ -1,0 +1,231 @@
+"""The command line, from sample to report, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from overtile import io
+from overtile.cli import main
+from overtile.settings import Settings, UNetSettings, WindowSettings, to_yaml
+
+SMALL = Settings(
+    network=UNetSettings(padding="same", depth=2, base_channels=4, norm="batch", dropout=0),
+    window=WindowSettings(size_px=32, batch_size=2),
+    border="own",
+)
+
+
+def call(*arguments: object) -> int:
+    """The exit code of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(part) for part in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sample, and a model trained on half of it."""
+    folder = tmp_path_factory.mktemp("work")
+    assert call("sample", folder / "data", "--count", 4, "--size", 80) == 0
+    (folder / "settings.yaml").write_text(to_yaml(SMALL))
+    arguments = ["--settings", folder / "settings.yaml", "--holdout", "2:4", "--steps", 12]
+    images, labels = folder / "data" / "images", folder / "data" / "labels"
+    assert call("train", images, labels, "-o", folder / "m", *arguments, "--seed", 3) == 0
+    return folder
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(io.open(path).data[:])
+
+
+def test_check(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("check", work / "data" / "images", work / "data" / "labels") == 0
+    printed = capsys.readouterr().out
+    assert "4 pairs" in printed
+    assert "Each value but 0 is an object" in printed
+    assert "Ready to train" in printed
+
+
+def test_check_finds_errors(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(5):
+        io.write(tmp_path / f"cell-0{number}.tif", np.zeros((9, 9), np.uint8), "yx")
+    (tmp_path / "cell-04.tif").unlink()
+    assert call("check", work / "data" / "images", tmp_path) == 2
+    said = capsys.readouterr()
+    assert "Error:" in said.err
+    assert "Ready" not in said.out
+
+
+def test_check_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for name, high in (("images", 200), ("labels", 6)):
+        (tmp_path / name).mkdir()
+        values = random.integers(0, high, (30, 30)).astype(np.uint8)
+        io.write(tmp_path / name / "a.png", values, "yx")
+    assert call("check", tmp_path / "images", tmp_path / "labels", "--labels-are", "classes") == 0
+    assert "... 6 values" in " ".join(capsys.readouterr().out.split())
+
+
+def test_predicted_classes_are_those_of_the_library(work: Path, tmp_path: Path) -> None:
+    import overtile
+
+    images = work / "data" / "images"
+    assert (
+        call("predict", work / "m", images, "-o", tmp_path / "c", "--overlay", tmp_path / "o") == 0
+    )
+    model = overtile.load(work / "m")
+    for path in sorted(images.iterdir()):
+        assert np.array_equal(pixels(tmp_path / "c" / path.name), model.predict(pixels(path)))
+        assert pixels(tmp_path / "o" / f"{path.stem}.png").shape == (3, 80, 80)
+
+
+def test_probabilities_and_objects_of_a_stack(work: Path, tmp_path: Path) -> None:
+    import overtile
+
+    stack = np.stack([pixels(p) for p in sorted((work / "data" / "images").iterdir())])
+    io.write(tmp_path / "stack.tif", stack, "zyx")
+    model = overtile.load(work / "m")
+    command = ("predict", work / "m", tmp_path / "stack.tif", "--tile", 32, "-o")
+    assert call(*command, tmp_path / "p.tif", "--probabilities") == 0
+    likely = pixels(tmp_path / "p.tif")
+    assert np.allclose(np.moveaxis(likely, 0, 1), model.probabilities(stack), atol=1e-5)
+    assert call(*command, tmp_path / "o.tif", "--objects") == 0
+    assert np.array_equal(pixels(tmp_path / "o.tif"), model.objects(stack))
+    assert call(*command, tmp_path / "c.tif") == 0
+    assert np.array_equal(pixels(tmp_path / "c.tif"), model.predict(stack))
+
+
+def test_evaluate_says_what_training_saw(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = (work / "data" / "images", work / "data" / "labels")
+    assert (
+        call("evaluate", work / "m", *data, "--only", "2:4", "--report", tmp_path / "r.html") == 0
+    )
+    said = capsys.readouterr()
+    assert "seen in training" not in said.err
+    assert "pooled" in said.out
+    assert str(tmp_path / "r.html") in said.out.replace("\n", "")
+    assert call("evaluate", work / "m", *data) == 0
+    assert "2 of 4 images were seen in training (cell-00, cell-01)" in capsys.readouterr().err
+
+
+def test_evaluate_classes_of_many_images(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Masks of 0 and 255: segments are compared; the report shows an even choice."""
+    import overtile
+
+    image = pixels(work / "data" / "images" / "cell-00.tif")
+    cells = pixels(work / "data" / "labels" / "cell-00.tif")
+    images = np.stack([np.roll(image, shift, 0) for shift in range(14)])
+    masks = np.stack([np.roll(cells > 0, shift, 0) * np.uint8(255) for shift in range(14)])
+    overtile.train(images[:1], masks[:1], steps=2, settings=SMALL, output=tmp_path / "m")
+    io.write(tmp_path / "i.tif", images, "zyx")
+    io.write(tmp_path / "l.tif", masks, "zyx")
+    files = (tmp_path / "i.tif", tmp_path / "l.tif")
+    assert call("evaluate", tmp_path / "m", *files, "--report", tmp_path / "r.html") == 0
+    assert "best threshold for the whole set" in capsys.readouterr().out
+    assert (tmp_path / "r.html").read_text().count("<figure>") == 12
+
+
+def test_networks_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("networks") == 0
+    assert "unet" in capsys.readouterr().out
+    assert call("summary", "unet", "--size", 572) == 0
+    printed = capsys.readouterr().out
+    assert "23 convolutions, 31,030,658 trainable parameters, 301 GFLOP" in printed
+    assert "valid padding: 572 -> 388 px" in printed
+    assert call("summary", "unet", "--size", 570) == 2
+    assert "570 px" in capsys.readouterr().err
+    assert call("summary", "vnet") == 2
+    assert "There is no network 'vnet'; known: unet." in capsys.readouterr().err
+    assert call("summary", "unet", "--set", "deep") == 2
+    assert "expected key=value" in capsys.readouterr().err
+
+
+def test_errors_are_one_paragraph(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, model = work / "data", work / "m"
+    mistakes = {
+        ("train", data, data, "-o", tmp_path / "x"): "both as the images and as the labels",
+        ("train", data / "images", data / "labels", "-o", model, "--steps", 1): "exists",
+        ("train", data / "images", data / "labels", "-o", tmp_path / "x", "--holdout", "0:4"): (
+            "leaves nothing to train on"
+        ),
+        ("train", data / "images", data / "labels", "-o", tmp_path / "x", "--settings",
+         tmp_path / "none.yaml"): "cannot be read as settings",
+        ("predict", model, data / "images", "-o", tmp_path / "x.tif"): "so the output is one too",
+        ("predict", model, tmp_path, "-o", tmp_path / "x"): "holds no image",
+        ("predict", model, data / "images" / "cell-00.tif", "-o", tmp_path / "x.tif",
+         "--probabilities", "--objects"): "not both",
+        ("predict", model, data / "images" / "cell-00.tif", "-o", tmp_path / "x.tif",
+         "--overlay", data / "images" / "cell-00.tif"): "expected a folder for the overlays",
+        ("predict", data, data / "images", "-o", tmp_path / "x"): "is not an Overtile model",
+        ("evaluate", model, data / "images", data / "labels", "--report",
+         data / "images" / "cell-00.tif"): "exists already",
+        ("sample", data): "is not empty",
+    }  # fmt: skip
+    for command, words in mistakes.items():
+        assert call(*command) == 2, command
+        said = capsys.readouterr().err
+        assert said.startswith("Error: ")
+        assert words in " ".join(said.split()), command
+        assert "Traceback" not in said
+    assert not (tmp_path / "x").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from overtile.errors import ModelError
+
+    with pytest.raises(ModelError, match="is missing"):
+        main(["predict", str(tmp_path / "no"), str(tmp_path), "-o", "x", "--debug"])
+
+
+def test_ctrl_c_is_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import overtile.cli.commands
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(overtile.cli.commands, "app", interrupt)
+    assert call("networks") == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_is_said(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import overtile.training
+
+    monkeypatch.setattr(overtile.training, "steps_for", lambda *_, **__: 100_000)
+    data = (work / "data" / "images", work / "data" / "labels")
+    options = ("--settings", work / "settings.yaml", "--minutes", 0.1)
+    assert call("train", *data, "-o", tmp_path / "m", *options) == 0
+    assert "because the time was up; the model is usable" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_loads_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom overtile.cli import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules, 'torch was loaded'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: overtile" in done.stdout
+
+
+def test_a_command_that_does_not_exist() -> None:
+    assert call("fly") == 2

@@ -1,0 +1,478 @@
+"""Training: data as a function of (seed, step, index), budgets, resuming, stopping, learning."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import overtile
+from overtile import layouts, plan, segmenter, training
+from overtile.dataset import Example, Slabs, digest, prepare
+from overtile.errors import DataError, OutputError, SettingsError
+from overtile.labels import understand
+from overtile.networks import build
+from overtile.normalise import Normalisation
+from overtile.sample import draw_sample
+from overtile.settings import (
+    AugmentSettings,
+    OptimiserSettings,
+    PixelWeightSettings,
+    Settings,
+    UNetSettings,
+    WindowSettings,
+)
+from overtile.step import (
+    Average,
+    Step,
+    learning_rate_factor,
+    make_optimiser,
+    measure_step_s,
+    window_sizes,
+)
+from overtile.training.calibration import logit_shift
+
+SMALL = Settings(
+    network=UNetSettings(padding="same", depth=2, base_channels=4, norm="batch", dropout=0.1),
+    window=WindowSettings(size_px=32, batch_size=2),
+    border="own",
+    averaging=0.9,
+    precision="float32",
+    layout="contiguous",
+)
+
+
+def sample(count: int = 3) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint16]]]:
+    drawn = [draw_sample(0, index, (96, 80)) for index in range(count)]
+    return [image for image, _ in drawn], [cells for _, cells in drawn]
+
+
+def slabs(examples: list[Example], start: int = 0, stop: int = 10, seed: int = 0) -> Slabs:
+    return Slabs(
+        examples,
+        Normalisation((100.0,), (50.0,)),
+        context_px=60,
+        window_px=20,
+        seed=seed,
+        steps=(start, stop),
+        batch_size=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    images, labels = sample()
+    pairs = [(image[None], label) for image, label in zip(images, labels, strict=True)]
+    return prepare(pairs, understand(labels), PixelWeightSettings())
+
+
+class TestData:
+    def test_an_item_depends_on_seed_step_and_index_alone(self, examples: list[Example]) -> None:
+        whole, later = slabs(examples), slabs(examples, start=4)
+        assert len(whole) == 20
+        for item in range(len(later)):
+            for one, other in zip(later[item], whole[8 + item], strict=True):
+                assert torch.equal(one, other)
+        assert not torch.equal(whole[0][0], whole[1][0])
+        assert not torch.equal(whole[0][0], slabs(examples, seed=1)[0][0])
+
+    def test_a_slab_is_cut_from_the_mirrored_image(self) -> None:
+        """Every pixel names its place, so a slab shows where it was cut."""
+        places = np.arange(30 * 40, dtype=np.float32).reshape(1, 30, 40)
+        target = (places[0] % 2).astype(np.int16)
+        example = Example(places, target, places[0] + 1, np.array([1]))
+        made = Slabs(
+            [example],
+            Normalisation((0.0,), (1.0,)),
+            context_px=60,
+            window_px=20,
+            seed=0,
+            steps=(0, 50),
+            batch_size=1,
+        )
+        extended = np.pad(places[0], 29, mode="reflect")
+        for item in range(50):
+            image, truth, weight, _ = made[item]
+            middle = image[0, 20:40, 20:40].numpy()
+            y, x = divmod(int(middle[0, 0]), 40)  # the counted window lies inside the image
+            assert np.array_equal(middle, places[0, y : y + 20, x : x + 20])
+            top, left = y - 20 + 29, x - 20 + 29
+            if 0 <= top <= len(extended) - 60 and 0 <= left <= extended.shape[1] - 60:
+                assert np.array_equal(image[0], extended[top : top + 60, left : left + 60])
+            assert torch.equal(truth, image[0].long() % 2)
+            assert torch.equal(weight, image[0] + 1)
+
+    def test_images_are_drawn_by_their_labelled_pixels(self) -> None:
+        plain = np.zeros((1, 40, 40), np.float32)
+        ignored = np.full((40, 40), -1, np.int16)
+        half = ignored.copy()
+        half[:20] = 0
+        none, some = (
+            Example(plain, t, np.ones((40, 40), "f4"), np.array([])) for t in (ignored, half)
+        )
+        assert slabs([none, some]).shares.tolist() == [0, 1]
+
+    def test_touching_cells_are_separated_in_the_target(self) -> None:
+        label = np.zeros((20, 20), np.uint8)
+        label[5:15, 2:10], label[5:15, 10:18] = 1, 2
+        meaning = understand([label], "instances")
+        (example,) = prepare([(np.zeros((1, 20, 20)), label)], meaning, PixelWeightSettings())
+        assert (example.target[5:15, 9:11] == 0).all()
+        assert (example.target[5:15, 2:9] == 1).all()
+        assert example.weight[10, 9] > example.weight[0, 0] + 5
+        assert sorted(example.areas_px) == [70, 70]
+
+    def test_labels_without_any_class_are_refused(self) -> None:
+        meaning = understand([np.array([[0, 1, 2, 255]])])
+        nothing = np.full((1, 4), 255)
+        with pytest.raises(DataError, match="No pixel of the training labels belongs to a class"):
+            prepare([(np.zeros((1, 1, 4)), nothing)], meaning, PixelWeightSettings())
+
+    def test_digests_tell_images_apart(self) -> None:
+        image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+        assert digest(image) == digest(image.copy())
+        assert (
+            len({digest(image), digest(image.astype(np.int16)), digest(image.reshape(1, 3, 2))})
+            == 3
+        )
+
+
+class TestStep:
+    def test_sizes_of_a_valid_window(self) -> None:
+        chosen = plan.paper_settings()
+        sizes = window_sizes(chosen, build(UNetSettings(base_channels=1)).field)
+        assert (sizes.read, sizes.out, sizes.counted) == (572, 388, 388)
+        assert sizes.context > 572 * math.sqrt(2)
+
+    def test_the_edge_is_left_out(self) -> None:
+        """What lies in the edge of a window changes no loss."""
+        chosen = SMALL.model_copy(
+            update={
+                "window": WindowSettings(size_px=32, batch_size=1, edge_px=8),
+                "augment": AugmentSettings(
+                    flip=False, deform=0, rotate=False, gain=0, offset=0, gamma=0, noise=0
+                ),
+                "network": SMALL.network.model_copy(
+                    update={"depth": 1, "kernel_size": 1, "norm": "none"}
+                ),
+            }
+        )
+        step = Step(build(chosen.network), chosen).eval()
+        size = step.sizes.context
+        image, target = torch.randn(1, 1, size, size), torch.zeros(1, size, size).long()
+        weight, seeds = torch.ones(1, size, size), torch.tensor([1])
+        before = step((image, target, weight, seeds))
+        low = (size - 32) // 2
+        target[:, low : low + 8] = 1
+        assert torch.equal(step((image, target, weight, seeds)), before)
+        target[:, low + 8] = 1
+        assert not torch.equal(step((image, target, weight, seeds)), before)
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)],
+    )
+    def test_optimisers(self, name: str, kind: type[torch.optim.Optimizer]) -> None:
+        settings = OptimiserSettings(name=name, learning_rate=0.1, momentum=0.8, weight_decay=0.02)
+        group = make_optimiser([torch.nn.Parameter(torch.ones(1))], settings).param_groups[0]
+        assert type(make_optimiser([torch.nn.Parameter(torch.ones(1))], settings)) is kind
+        assert (group["lr"], group["weight_decay"]) == (0.1, 0.02)
+        assert (group["momentum"] if name == "sgd" else group["betas"][0]) == 0.8
+
+    def test_schedule(self) -> None:
+        cosine = [learning_rate_factor(step, 1000, "cosine") for step in range(1001)]
+        assert max(cosine) == cosine[49] == 1
+        assert cosine[0] == pytest.approx(1 / 50)
+        assert cosine[525] == pytest.approx(0.001 + 0.999 / 2, abs=1e-3)
+        assert cosine[1000] == pytest.approx(0.001)
+        assert learning_rate_factor(5, 10, "constant") == 1
+
+    def test_average_is_the_formula(self) -> None:
+        network = torch.nn.BatchNorm2d(2)
+        average, expected = Average(network, 0.5), 1.0
+        for update, value in enumerate([2.0, 5.0, -1.0, 4.0]):
+            with torch.no_grad():
+                network.weight.fill_(value)
+                network.num_batches_tracked.fill_(update + 7)
+            average.update(network)
+            keep = min(0.5, (1 + update) / (10 + update))
+            expected = keep * expected + (1 - keep) * value
+        assert average.state["weight"][0].item() == pytest.approx(expected)
+        assert average.state["num_batches_tracked"] == 10
+
+    def test_measuring_changes_nothing(self) -> None:
+        step = Step(build(SMALL.network), SMALL)
+        before = {name: value.clone() for name, value in step.network.state_dict().items()}
+        size = step.sizes.context
+        batch = (
+            torch.randn(2, 1, size, size),
+            torch.zeros(2, size, size).long(),
+            torch.ones(2, size, size),
+            torch.tensor([1, 2]),
+        )
+        assert measure_step_s(step, batch, repeats=1) > 0
+        for name, value in step.network.state_dict().items():
+            assert torch.equal(value, before[name]), name
+
+
+class TestPlan:
+    def test_a_budget_is_exactly_one_thing(self) -> None:
+        with pytest.raises(
+            SettingsError, match="Expected one of minutes, steps and epochs, got none"
+        ):
+            plan.Budget()
+        with pytest.raises(SettingsError, match="got minutes and steps"):
+            plan.Budget(minutes=1, steps=1)
+        with pytest.raises(SettingsError, match="steps is 0: give a number above 0"):
+            plan.Budget(steps=0)
+
+    def test_steps_of_budgets(self) -> None:
+        facts = {"step_s": 0.5, "elapsed_s": 6.0, "labelled_px": 1000, "step_px": 300}
+        assert plan.steps_for(plan.Budget(steps=7), **facts) == 7
+        assert plan.steps_for(plan.Budget(epochs=2), **facts) == 7  # 2000 / 300, rounded up
+        in_time = plan.steps_for(plan.Budget(minutes=1), **facts)
+        assert in_time * 0.5 + 6 + plan.FINISH_S <= 60 < (in_time + 1) * 0.5 + 6 + plan.FINISH_S
+        with pytest.raises(SettingsError, match=r"0\.1 minutes are too short.*Give at least 0\.3"):
+            plan.steps_for(plan.Budget(minutes=0.1), **facts)
+
+    def test_windows_shrink_to_small_images(self) -> None:
+        small = plan.fit_to_data(plan.default_settings(), 3, 5, [(60, 90), (40, 33)])
+        assert (small.network.channels, small.network.classes) == (3, 5)
+        assert small.window.size_px == 96
+        large = plan.fit_to_data(plan.default_settings(), 1, 2, [(2000, 3000)])
+        assert large.window.size_px == plan.default_settings().window.size_px
+
+    def test_a_window_the_network_cannot_take_is_refused(self) -> None:
+        wrong = plan.paper_settings().model_copy(update={"window": WindowSettings(size_px=570)})
+        with pytest.raises(SettingsError, match="570 px"):
+            plan.fit_to_data(wrong, 1, 2, [(600, 600)])
+
+    def test_the_fastest_is_resolved(self) -> None:
+        left_open = SMALL.model_copy(update={"precision": "auto", "layout": "auto"})
+        size = Step(build(SMALL.network), SMALL).sizes.context
+        batch = (
+            torch.randn(2, 1, size, size),
+            torch.zeros(2, size, size).long(),
+            torch.ones(2, size, size),
+            torch.tensor([1, 2]),
+        )
+        chosen, step_s = plan.fastest(left_open, torch.device("cpu"), lambda: batch)
+        assert chosen.precision in {"float32", "bfloat16"}
+        assert chosen.layout in {"contiguous", "channels_last"}
+        assert step_s > 0
+
+
+class TestCalibration:
+    @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+    def test_class_shares_come_right(self, activation: str) -> None:
+        """At the best constant shift, mean probability equals the share of each class."""
+        random = np.random.default_rng(0)
+        logits = (
+            random.normal(size=(3, 50, 60)).astype(np.float32)
+            + np.array([2, 0, -1], "f4")[:, None, None]
+        )
+        target = random.choice([-1, 0, 1, 2], p=[0.1, 0.2, 0.3, 0.4], size=(50, 60)).astype(
+            np.int16
+        )
+        shift = logit_shift([(logits, target)], activation).numpy()
+        shifted = torch.from_numpy(logits + shift[:, None, None])
+        likely = shifted.softmax(0) if activation == "softmax" else shifted.sigmoid()
+        mean = likely[:, torch.from_numpy(target >= 0)].mean(1).numpy()
+        shares = np.bincount(target[target >= 0], minlength=3) / (target >= 0).sum()
+        assert np.allclose(mean, shares, atol=2e-3)
+
+    def test_separable_classes_stay_finite(self) -> None:
+        logits = np.stack([np.full((4, 4), 9.0), np.full((4, 4), -9.0)]).astype(np.float32)
+        assert np.abs(logit_shift([(logits, np.zeros((4, 4), np.int16))], "softmax")).max() <= 5
+
+    def test_enough_pixels_are_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("overtile.training.calibration.ENOUGH_PX", 10)
+
+        def images():
+            yield np.zeros((2, 4, 4), np.float32), np.zeros((4, 4), np.int16)
+            pytest.fail("a second image was predicted")
+
+        logit_shift(images(), "softmax")
+
+
+class TestRuns:
+    def test_it_learns(self) -> None:
+        """On held-out pictures it finds the cells, which are brighter, in seconds."""
+        images, labels = sample(4)
+        model = overtile.train(images[:3], labels[:3], steps=60, settings=SMALL)
+        scores = overtile.evaluate(model, images[3:], labels[3:]).mean
+        assert scores["IoU object"] > 0.6
+        history = model.model.history
+        assert history[-1].step == 60
+        assert history[-1].loss < 0.7 * history[0].loss
+
+    def test_same_seed_same_model(self) -> None:
+        images, labels = sample(1)
+        one, other = (overtile.train(images, labels, steps=3, settings=SMALL) for _ in range(2))
+        for name, value in one.model.parameters.items():
+            assert torch.equal(value, other.model.parameters[name]), name
+
+    def test_drop_out_leaves_the_callers_randomness_alone(self) -> None:
+        torch.manual_seed(5)
+        expected = torch.rand(1)
+        torch.manual_seed(5)
+        overtile.train(*sample(1), steps=2, settings=SMALL)
+        assert torch.equal(torch.rand(1), expected)
+
+    def test_held_out_images_are_never_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read: list[str] = []
+        really = layouts.Source.read
+        monkeypatch.setattr(
+            layouts.Source, "read", lambda self: read.append(self.origin) or really(self)
+        )
+        images, labels = sample(3)
+        model = overtile.train(images, labels, steps=1, holdout="1", settings=SMALL)
+        assert set(read) == {"list[0]", "list[2]"}
+        assert model.model.origin.held_out == ("1",)
+
+    def test_minutes_are_kept(self, tmp_path: Path) -> None:
+        images, labels = sample(2)
+        begin = time.monotonic()
+        model = overtile.train(images, labels, minutes=0.2, settings=SMALL, output=tmp_path / "m")
+        took = time.monotonic() - begin
+        assert took <= 1.05 * 12
+        assert model.model.origin.planned_steps > 5
+
+    def test_the_clock_stops_a_run_that_is_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(training, "steps_for", lambda *_, **__: 100_000)
+        model = overtile.train(*sample(1), minutes=0.1, settings=SMALL)
+        origin = model.model.origin
+        assert origin.stopped == "time"
+        assert 0 < origin.steps < 100_000
+
+    def test_a_resumed_run_is_the_uninterrupted_one(self, tmp_path: Path) -> None:
+        """Killed with SIGKILL after its first checkpoint, it ends bit for bit the same."""
+        images, labels = sample(2)
+        np.save(tmp_path / "images.npy", np.stack(images))
+        np.save(tmp_path / "labels.npy", np.stack(labels))
+        script = tmp_path / "run.py"
+        script.write_text(
+            "import sys, numpy, torch, overtile\n"
+            "from overtile.settings import Settings, from_yaml\n"
+            "from overtile.training import loop\n"
+            "torch.set_num_threads(1)\n"
+            "loop.CHECKPOINT_S = 0\n"
+            "images, labels = (numpy.load(f'{sys.argv[1]}/{n}.npy') for n in ('images', 'labels'))\n"
+            "settings = from_yaml(Settings, open(f'{sys.argv[1]}/settings.yaml').read(), '')\n"
+            "overtile.train(images, labels, steps=130, settings=settings,\n"
+            "    output=f'{sys.argv[1]}/{sys.argv[2]}', resume=len(sys.argv) > 3)\n"
+        )
+        from overtile.settings import to_yaml
+
+        (tmp_path / "settings.yaml").write_text(to_yaml(SMALL))
+        command = [sys.executable, str(script), str(tmp_path)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, "whole"], check=True, env=environment)
+        killed = subprocess.Popen([*command, "killed"], env=environment)
+        checkpoint = tmp_path / "killed.training" / "checkpoint.ckpt"
+        while not checkpoint.exists():
+            assert killed.poll() is None, "it ended before it could be killed"
+            time.sleep(0.005)
+        killed.kill()
+        killed.wait()
+        assert not (tmp_path / "killed").exists()
+        subprocess.run([*command, "killed", "resume"], check=True, env=environment)
+        whole, resumed = (overtile.load(tmp_path / name).model for name in ("whole", "killed"))
+        assert not checkpoint.parent.exists()
+        for name, value in whole.parameters.items():
+            assert torch.equal(value, resumed.parameters[name]), name
+        assert [row.loss for row in whole.history] == [row.loss for row in resumed.history]
+
+    def test_resuming_needs_a_run_and_the_same_data(self, tmp_path: Path) -> None:
+        images, labels = sample(2)
+        with pytest.raises(OutputError, match="There is nothing to resume"):
+            overtile.train(images, labels, steps=1, output=tmp_path / "m", resume=True)
+        with pytest.raises(OutputError, match="To resume, give the output of the run"):
+            overtile.train(images, labels, steps=1, resume=True)
+        state = training.State(tmp_path / "m", resume=False)
+        training.train(layouts.pairs(images, labels), SMALL, plan.Budget(steps=1), state=state)
+        state.checkpoint.touch()
+        with pytest.raises(DataError, match="was begun on other images"):
+            overtile.train(images[:1], labels[:1], steps=1, output=tmp_path / "m", resume=True)
+
+    def test_ctrl_c_leaves_a_usable_model(self, tmp_path: Path) -> None:
+        def interrupt(_: training.Progress) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        images, labels = sample(1)
+        made = overtile.train(
+            images, labels, steps=500, settings=SMALL, output=tmp_path / "m", on_step=interrupt
+        )
+        assert made.model.origin.stopped == "interrupt"
+        assert 0 < made.model.origin.steps < 20
+        assert overtile.load(tmp_path / "m").predict(images[0]).shape == images[0].shape
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_a_second_ctrl_c_stops_at_once(self) -> None:
+        def interrupt(_: training.Progress) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            overtile.train(*sample(1), steps=500, settings=SMALL, on_step=interrupt)
+
+    def test_divergence_is_said(self) -> None:
+        wild = SMALL.model_copy(
+            update={
+                "optimiser": OptimiserSettings(name="sgd", learning_rate=1e30, schedule="constant"),
+                "network": SMALL.network.model_copy(update={"norm": "none"}),
+            }
+        )
+        with pytest.raises(SettingsError, match=r"diverged. Lower optimiser.learning_rate"):
+            overtile.train(*sample(1), steps=20, settings=wild)
+
+    def test_images_of_mixed_channels_are_refused(self) -> None:
+        images, labels = sample(2)
+        colour = np.stack([images[1]] * 3, axis=-1)
+        with pytest.raises(DataError, match="The images have 1 and 3 channels"):
+            overtile.train([images[0], colour], labels, steps=1, settings=SMALL)
+
+    def test_pairs_that_do_not_fit_are_refused(self) -> None:
+        images, labels = sample(1)
+        with pytest.raises(DataError, match="image has 96 x 80 pixels and its label 95 x 80"):
+            overtile.train(images, [labels[0][:-1]], steps=1, settings=SMALL)
+        broken = images[0].astype(np.float32)
+        broken[3, 3] = np.nan
+        with pytest.raises(DataError, match="holds NaN or infinite pixels"):
+            overtile.train([broken], labels, steps=1, settings=SMALL)
+
+    @pytest.mark.parametrize("norm", ["none", "batch", "batch-renorm"])
+    def test_a_valid_network_in_the_papers_way(self, norm: str) -> None:
+        """The paper's preset with a small network, through training, prediction and tiles."""
+        paper = plan.paper_settings()
+        small = paper.model_copy(
+            update={
+                "network": paper.network.model_copy(
+                    update={"base_channels": 2, "depth": 2, "norm": norm}
+                ),
+                "window": WindowSettings(size_px=76, batch_size=1),
+            }
+        )
+        images, labels = sample(1)
+        model = overtile.train(images, labels, steps=2, settings=small)
+        whole = model.probabilities(images[0])
+        assert np.abs(model.probabilities(images[0], tile_px=32) - whole).max() <= 1e-5
+        assert np.allclose(whole.sum(axis=0), 1, atol=1e-5)
+
+
+def test_sigmoid_and_dice_train_too() -> None:
+    from overtile.settings import LossSettings
+
+    both = SMALL.model_copy(update={"loss": LossSettings(activation="sigmoid", dice=1.0)})
+    images, labels = sample(1)
+    model = segmenter.train(images, labels, epochs=0.5, settings=both)
+    assert model.probabilities(images[0]).shape == (2, 96, 80)
