@@ -531,3 +531,15 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         io.write(tmp_path / "a.jpg", noise((5, 7)), "yx")
     with pytest.raises(FormatError, match=r"suffix '\.gif'"):
         io.write(tmp_path / "a.gif", noise((5, 7)), "yx")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_colours_are_shown_and_values_kept(tmp_path: Path, suffix: str) -> None:
+    """Pillow, as another program, shows the colours; read as a label, the ids come back."""
+    ids = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    colours = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], np.uint8)
+    io.write(tmp_path / f"ids{suffix}", ids, "yx", colours=colours)
+    shown = np.asarray(Pillow.open(tmp_path / f"ids{suffix}").convert("RGB"))
+    assert np.array_equal(shown, colours[ids])
+    stored = np.asarray(io.open(tmp_path / f"ids{suffix}", as_label=True).data[()])
+    assert np.array_equal(stored, ids)

@@ -366,10 +366,11 @@ class TestRuns:
             "from overtile.training import loop\n"
             "torch.set_num_threads(1)\n"
             "loop.CHECKPOINT_S = 0\n"
-            "images, labels = (numpy.load(f'{sys.argv[1]}/{n}.npy') for n in ('images', 'labels'))\n"
-            "settings = from_yaml(Settings, open(f'{sys.argv[1]}/settings.yaml').read(), '')\n"
+            "at, name, *resume = sys.argv[1:]\n"
+            "images, labels = (numpy.load(f'{at}/{n}.npy') for n in ('images', 'labels'))\n"
+            "settings = from_yaml(Settings, open(f'{at}/settings.yaml').read(), '')\n"
             "overtile.train(images, labels, steps=130, settings=settings,\n"
-            "    output=f'{sys.argv[1]}/{sys.argv[2]}', resume=len(sys.argv) > 3)\n"
+            "    output=f'{at}/{name}', resume=bool(resume))\n"
         )
         from overtile.settings import to_yaml
 

@@ -71,8 +71,6 @@ class _Drawn:
         (b 2 grid grid) in pixels of the window, or None.
     gain, offset, gamma, noise
         (b) each.
-    seeds
-        (b), of the noise.
     """
 
     linear: Tensor

@@ -20,12 +20,10 @@ from torch.utils.data import Dataset
 
 from overtile.errors import DataError
 from overtile.geometry import mirror_indices
-from overtile.labels import LabelMeaning, separate_touching
+from overtile.labels import IGNORE, LabelMeaning, separate_touching
 from overtile.normalise import Normalisation
 from overtile.pixelweights import class_weights, pixel_weights
 from overtile.settings import PixelWeightSettings
-
-IGNORE = -1
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overtile.labels import IGNORE
 from overtile.settings import Activation, LossSettings
-
-IGNORE = -1
-"""The class id of a pixel that nobody labelled; it has no part in a loss."""
 
 
 def loss(logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings) -> Tensor:

@@ -25,6 +25,8 @@ from overtile.settings import (
 )
 from overtile.step import Batch, Step, measure_step_s
 
+Preset = Literal["default", "paper"]
+
 FINISH_S = 4.0
 """Kept back from the time budget for calibrating and writing the model."""
 
@@ -191,6 +193,3 @@ def fastest(
                 best = (took, candidate)
     assert best is not None
     return best[1], best[0]
-
-
-Preset = Literal["default", "paper"]

@@ -30,6 +30,8 @@ TILE_PX = 1024
 """Default side of what a tile writes. At a margin of 96 px it reads 1.4 times that; twice the side
 would read 1.2 times, for four times the memory."""
 
+DEFAULT_MINUTES = 15.0
+
 AGREES = 1e-3
 """How far a model's logits on its test window may be from the stored ones, in parts of the largest:
 other versions and processors round otherwise, a wrong parameter does not stay below."""
@@ -269,9 +271,6 @@ def train(
         storage.save(model, folder, overwrite=overwrite)
         state.remove()
     return Segmenter(model)
-
-
-DEFAULT_MINUTES = 15.0
 
 
 def evaluate(

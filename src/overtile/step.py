@@ -20,6 +20,9 @@ from overtile.settings import OptimiserSettings, Settings
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
+ENOUGH_S = 3.0
+"""Measuring a slow step longer than this would eat up the time that it is to plan."""
+
 
 @dataclass(frozen=True)
 class WindowSizes:
@@ -162,15 +165,15 @@ class Average:
 def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:
     """The median time of one training step in seconds; the network's parameters stay as they are.
 
-    Forward and backward pass are run once to warm up and then `repeats` times. Statistics that
-    normalisation collects meanwhile are put back, and gradients are dropped.
+    A step is run once to warm up, and then `repeats` times, or fewer once `ENOUGH_S` are spent.
+    Statistics that normalisation collects meanwhile are put back, and gradients are dropped.
     """
     before = {name: value.clone() for name, value in step.network.state_dict().items()}
     optimiser = make_optimiser(step.network.parameters(), step.settings.optimiser)
     for group in optimiser.param_groups:
         group["lr"] = 0.0
-    times = []
-    for _ in range(1 + repeats):
+    times: list[float] = []
+    while len(times) < 2 or (len(times) <= repeats and sum(times) < ENOUGH_S):
         start = time.perf_counter()
         step(batch).backward()
         optimiser.step()

@@ -12,6 +12,7 @@ from rich.progress import track
 from overtile import io, layouts
 from overtile.cli.show import ERR, say
 from overtile.errors import DataError, OutputError
+from overtile.pictures import colours
 from overtile.pictures import overlay as draw
 from overtile.segmenter import Segmenter
 
@@ -84,4 +85,5 @@ def _predict_file(
     if axes == "zcyx":
         stacked, axes = np.moveaxis(stacked, 1, 0), "czyx"
     target.parent.mkdir(parents=True, exist_ok=True)
-    io.write(target, stacked, axes, overwrite=overwrite)
+    shown = colours(len(segmenter.classes)) if what == "classes" else None
+    io.write(target, stacked, axes, overwrite=overwrite, colours=shown)

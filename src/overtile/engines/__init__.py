@@ -1,6 +1,6 @@
 """Engines: from a batch of windows to logits. Prediction sees nothing else of a network."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,3 @@ class Engine(Protocol):
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """The logits of a batch of normalised windows."""
         ...
-
-
-Precision = Literal["float32", "bfloat16"]

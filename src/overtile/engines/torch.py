@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from overtile.engines import Precision
 from overtile.machine import has_bfloat16
+from overtile.settings import Precision
 
 
 def best_device() -> torch.device:

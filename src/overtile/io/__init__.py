@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from overtile.errors import FormatError
 from overtile.image import Image, Sliceable
 from overtile.io.output import check_free, new_file
@@ -31,7 +34,7 @@ class Format:
     open
         From (path, as_label) to an image.
     write
-        From (binary file, image); None where we do not write it.
+        From (binary file, image, colours of values); None where we do not write it.
     stacks
         Whether a file can hold more than one plane.
     """
@@ -40,7 +43,7 @@ class Format:
     suffixes: tuple[str, ...]
     signatures: tuple[bytes, ...]
     open: Callable[[Path, bool], Image]
-    write: Callable[[BinaryIO, Image], None] | None
+    write: Callable[[BinaryIO, Image, NDArray[np.uint8] | None], None] | None
     stacks: bool
 
 
@@ -104,7 +107,14 @@ def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - 
     return form.open(path, as_label)
 
 
-def write(path: str | Path, array: Sliceable, axes: str, *, overwrite: bool = False) -> None:
+def write(
+    path: str | Path,
+    array: Sliceable,
+    axes: str,
+    *,
+    overwrite: bool = False,
+    colours: NDArray[np.uint8] | None = None,
+) -> None:
     """A new image file, which gets its name when it is complete.
 
     Parameters
@@ -118,6 +128,9 @@ def write(path: str | Path, array: Sliceable, axes: str, *, overwrite: bool = Fa
         Of the array, as in `Image`: "yx", "zyx", "cyx" ...
     overwrite
         Whether a file of this name may be replaced.
+    colours
+        (n, 3), in which viewers show the values 0 to n - 1 of class ids in uint8; the values
+        themselves are stored as they are.
 
     Raises
     ------
@@ -137,7 +150,7 @@ def write(path: str | Path, array: Sliceable, axes: str, *, overwrite: bool = Fa
         )
     image = Image(array, axes)
     with new_file(path, overwrite) as file:
-        form.write(file, image)
+        form.write(file, image, colours)
 
 
 def _check_content(path: Path, form: Format) -> None:

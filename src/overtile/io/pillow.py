@@ -41,8 +41,10 @@ def open_jpeg(path: Path, as_label: bool) -> Image:
     return _as_planes(_decode(path, as_label))
 
 
-def write_png(file: BinaryIO, image: Image) -> None:
+def write_png(file: BinaryIO, image: Image, colours: NDArray[np.uint8] | None) -> None:
     """One plane of uint8 or uint16, or an RGB one of uint8.
+
+    With colours, a palette PNG: values of uint8 stay what they are and are shown in the colours.
 
     Raises
     ------
@@ -56,9 +58,10 @@ def write_png(file: BinaryIO, image: Image) -> None:
             f"A PNG cannot hold '{image.axes}' of shape {array.shape} and type {array.dtype}: "
             "expected one plane of uint8 or uint16, or 3 channels of uint8. A .tif holds it."
         )
-    Pillow.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1) if rgb else array)).save(
-        file, "PNG"
-    )
+    picture = Pillow.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1) if rgb else array))
+    if colours is not None:
+        picture.putpalette(colours.tobytes())
+    picture.save(file, "PNG")
 
 
 def _decode(path: Path, as_label: bool) -> NDArray[np.uint8]:

@@ -49,14 +49,22 @@ def open_tiff(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contra
     return Image(pages, pages.axes)
 
 
-def write_tiff(file: BinaryIO, image: Image) -> None:
-    """An image of any axes and type, deflated, a page for each plane; RGB as one page."""
+def write_tiff(file: BinaryIO, image: Image, colours: NDArray[np.uint8] | None) -> None:
+    """An image of any axes and type, deflated, a page for each plane; RGB as one page.
+
+    With colours, values of uint8 stay what they are and are shown in the colours.
+    """
     array = np.asarray(image.data[()])
     rgb = image.axes == "cyx" and len(array) == 3 and array.dtype == np.uint8
+    table = None
+    if colours is not None:
+        table = np.zeros((3, 256), np.uint16)
+        table[:, : len(colours)] = colours.T.astype(np.uint16) * 257  # 255 becomes 65535
     tifffile.imwrite(
         file,
         np.moveaxis(array, 0, -1) if rgb else array,
-        photometric="rgb" if rgb else "minisblack",
+        photometric="rgb" if rgb else "minisblack" if table is None else "palette",
+        colormap=table,
         compression="zlib",
         predictor=True,
         bigtiff=array.nbytes > CLASSIC_LIMIT,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from overtile.networks.blocks import BatchRenorm, DoubleConvolution
-from overtile.networks.unet import UNet
+from overtile.networks.unet import UNet, centre
 from overtile.settings import UNetSettings
 
 
@@ -98,8 +98,6 @@ class _Walk:
 
 def _unet(network: UNet, image: Tensor, walk: _Walk) -> None:
     """The forward pass of the U-Net, layer by layer."""
-    from overtile.networks.unet import centre
-
     skips: list[tuple[str, Tensor]] = []
     features = image
     for level, block in enumerate(network.down):

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from overtile.losses import IGNORE, loss
+from overtile.labels import IGNORE
+from overtile.losses import loss
 from overtile.settings import Activation, LossSettings
 
 ENOUGH_PX = 1_000_000
