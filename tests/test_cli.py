@@ -31,7 +31,7 @@ def call(*arguments: object) -> int:
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sample, and a model trained on half of it."""
     folder = tmp_path_factory.mktemp("work")
-    assert call("sample", folder / "data", "--count", 4, "--size", 80) == 0
+    assert call("sample", folder / "data", "--count", 4, "--size", 128) == 0
     (folder / "settings.yaml").write_text(to_yaml(SMALL))
     arguments = ["--settings", folder / "settings.yaml", "--holdout", "2:4", "--steps", 12]
     images, labels = folder / "data" / "images", folder / "data" / "labels"
@@ -65,7 +65,7 @@ def test_check_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     random = np.random.default_rng(0)
     for name, high in (("images", 200), ("labels", 6)):
         (tmp_path / name).mkdir()
-        values = random.integers(0, high, (30, 30)).astype(np.uint8)
+        values = np.kron(random.integers(0, high, (6, 6)), np.ones((20, 20))).astype(np.uint8)
         io.write(tmp_path / name / "a.png", values, "yx")
     assert call("check", tmp_path / "images", tmp_path / "labels", "--labels-are", "classes") == 0
     assert "... 6 values" in " ".join(capsys.readouterr().out.split())
@@ -81,7 +81,7 @@ def test_predicted_classes_are_those_of_the_library(work: Path, tmp_path: Path) 
     model = overtile.load(work / "m")
     for path in sorted(images.iterdir()):
         assert np.array_equal(pixels(tmp_path / "c" / path.name), model.predict(pixels(path)))
-        assert pixels(tmp_path / "o" / f"{path.stem}.png").shape == (3, 80, 80)
+        assert pixels(tmp_path / "o" / f"{path.stem}.png").shape == (3, 128, 128)
 
 
 def test_probabilities_and_objects_of_a_stack(work: Path, tmp_path: Path) -> None:

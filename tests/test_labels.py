@@ -50,7 +50,7 @@ class TestMeaning:
             assert np.array_equal(understand([label]).class_map(label), truth)
 
     def test_recurring_values_are_classes_and_255_is_unlabelled(self) -> None:
-        maps = [NOISE.choice([0, 1, 2, 3, 255], (20, 20)).astype(np.uint8) for _ in range(4)]
+        maps = [NOISE.choice([0, 1, 2, 3, 255], (20, 20)) for _ in range(4)]
         meaning = understand(maps)
         assert meaning.values == (0, 1, 2, 3)
         assert "255 = not labelled" in meaning.reason
@@ -62,6 +62,11 @@ class TestMeaning:
         assert meaning.kind == "instances"
         assert np.array_equal(meaning.class_map(labels[0]), labels[0] > 0)
         assert np.array_equal(meaning.objects(labels[0]), labels[0])
+
+    def test_a_few_cells_numbered_anew_in_each_image_are_objects(self) -> None:
+        cells = [np.kron(np.diag(np.arange(1, count + 1)), np.ones((3, 3))) for count in (4, 6)]
+        assert understand(cells).kind == "instances"
+        assert understand([cells[0], cells[0]]).kind == "classes"  # every class may be a region
 
     def test_the_user_decides(self) -> None:
         label = np.array([[0, 1, 0, 2]])

@@ -24,7 +24,7 @@ SMALL = Settings(
     averaging=0.9,
     calibrate=True,
 )
-IMAGE, CELLS = draw_sample(0, 0, (96, 80))
+IMAGE, CELLS = draw_sample(0, 0, (128, 112))
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +175,14 @@ class TestVerbs:
     """What a user holds: shapes in and out, and what is refused."""
 
     def test_shapes(self, trained: overtile.Segmenter) -> None:
-        assert trained.predict(IMAGE).shape == (96, 80)
+        assert trained.predict(IMAGE).shape == (128, 112)
         assert trained.predict(IMAGE).dtype == np.uint8
-        assert trained.probabilities(IMAGE).shape == (2, 96, 80)
+        assert trained.probabilities(IMAGE).shape == (2, 128, 112)
         stack = np.stack([IMAGE, IMAGE[::-1]])
-        assert trained.predict(stack).shape == (2, 96, 80)
-        assert trained.probabilities(stack).shape == (2, 2, 96, 80)
-        assert trained.objects(stack).shape == (2, 96, 80)
-        assert trained.predict(overtile.Image(IMAGE[None], "cyx")).shape == (96, 80)
+        assert trained.predict(stack).shape == (2, 128, 112)
+        assert trained.probabilities(stack).shape == (2, 2, 128, 112)
+        assert trained.objects(stack).shape == (2, 128, 112)
+        assert trained.predict(overtile.Image(IMAGE[None], "cyx")).shape == (128, 112)
 
     def test_classes_are_the_most_probable(self, trained: overtile.Segmenter) -> None:
         expected = trained.probabilities(IMAGE).argmax(axis=0)

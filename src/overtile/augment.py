@@ -32,7 +32,7 @@ def elastic_std(settings: AugmentSettings, size_px: int) -> float:
     over both axes the slopes of a spline through values of at most 2 std on knots `size / (grid -
     1)` apart, so the limit is a constant of the grid times the size (`_steepest`).
     """
-    return min(settings.elastic_std_px, 0.9 * size_px / (TRUNCATED_STD * _steepest(settings)))
+    return min(settings.elastic_std_px, 0.9 * (size_px - 1) / (TRUNCATED_STD * _steepest(settings)))
 
 
 def _steepest(settings: AugmentSettings) -> float:

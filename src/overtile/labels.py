@@ -5,9 +5,10 @@ says which it is:
 
 1. No value but 0 and one other, as in a 0/255 mask: classes.
 2. Object ids, if no value is negative and at least three values of some label are ids: nearly every
-   value is one connected region, and values either are numbered without gaps from 1 (as programs
-   number objects) in a label of more than 12 objects, or differ between labels: on average one is
-   found in less than half of them, as in a stack or a film whose objects come and go.
+   value is one connected region, and values are numbered without gaps from 1, as programs number
+   objects, in a label of more than 12 or in all labels up to different numbers; or they differ
+   between labels: on average one is found in less than half of them, as in a stack or a film whose
+   objects come and go.
 3. Otherwise classes, in the order of their values; where all others are at most 40, the value 255
    means "not labelled" (as in Pascal VOC), unless it is the only one beside 0.
 
@@ -154,6 +155,8 @@ class _Values:
         self.appearances: dict[int, int] = {}
         self.most_numbered = 0
         self.most_values = 0
+        self.numbered = 0
+        self.counts: set[int] = set()
         self.single_regions = 0
         self.regions_of = 0
 
@@ -166,7 +169,9 @@ class _Values:
         if not ids.size or ids[0] < 0 or ids[-1] > 2**24:
             return
         self.most_values = max(self.most_values, ids.size)
+        self.counts.add(ids.size)
         if ids[-1] == ids.size:
+            self.numbered += 1
             self.most_numbered = max(self.most_numbered, ids.size)
         for value, box in enumerate(ndimage.find_objects(label), start=1):
             if box is not None:
@@ -184,9 +189,11 @@ class _Values:
             return False
         if self.single_regions < 0.9 * self.regions_of:
             return False
+        each_its_own = self.numbered == self.labels and len(self.counts) > 1
         recurrence = sum(self.appearances[value] for value in ids) / (self.labels * len(ids))
         differ = recurrence < 1 / 2
-        return self.most_numbered > SURE_OBJECTS or self.most_values > MOST_CLASSES or differ
+        many = self.most_numbered > SURE_OBJECTS or self.most_values > MOST_CLASSES
+        return many or each_its_own or differ
 
 
 def _instances(seen: _Values, kind: str) -> LabelMeaning:

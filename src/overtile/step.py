@@ -173,13 +173,14 @@ def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:
     for group in optimiser.param_groups:
         group["lr"] = 0.0
     times: list[float] = []
-    while len(times) < 2 or (len(times) <= repeats and sum(times) < ENOUGH_S):
-        start = time.perf_counter()
-        step(batch).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        if batch[0].is_cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+    with torch.random.fork_rng(devices=[batch[0].device] if batch[0].is_cuda else []):
+        while len(times) < 2 or (len(times) <= repeats and sum(times) < ENOUGH_S):
+            start = time.perf_counter()
+            step(batch).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            if batch[0].is_cuda:
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
     step.network.load_state_dict(before)
     return statistics.median(times[1:])

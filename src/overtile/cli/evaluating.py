@@ -54,11 +54,18 @@ def _notes(segmenter: Segmenter, pairs: Pairs) -> list[str]:
 
 
 def _print_scores(evaluation: Evaluation) -> None:
+    """All scores over all images, and the main ones of each."""
     names = list(evaluation.rows[0].scores)
-    rows = [[row.name, *[number(row.scores[name]) for name in names]] for row in evaluation.rows]
-    rows.append(["mean", *[number(evaluation.mean[name]) for name in names]])
-    rows.append(["pooled", *[number(evaluation.pooled.get(name, math.nan)) for name in names]])
-    print_table("Scores", ["image", *names], rows)
+    main = [name for name in names if not name.startswith(("IoU", "Dice"))]
+    each = [[row.name, *[number(row.scores[name]) for name in main]] for row in evaluation.rows]
+    print_table("Each image", ["image", *main], each)
+    table = []
+    for name in names:
+        scores = [row.scores[name] for row in evaluation.rows if not math.isnan(row.scores[name])]
+        ends = (min(scores, default=math.nan), max(scores, default=math.nan))
+        values = (evaluation.mean[name], *ends, evaluation.pooled.get(name, math.nan))
+        table.append([name, *map(number, values)])
+    print_table("Scores", ["score", "mean of images", "lowest", "highest", "pooled"], table)
     if evaluation.best_threshold is not None:
         say(
             f"V_rand, V_info and Rand error at the best threshold for the whole set, "

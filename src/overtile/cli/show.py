@@ -50,7 +50,7 @@ def print_table(
     )
     for place, name in enumerate(columns):
         side: Literal["left", "right"] = "left" if place < text else "right"
-        table.add_column(escape(name), justify=side, overflow="fold")
+        table.add_column(escape(name), justify=side, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*[escape(cell) for cell in row])
     OUT.print(table)
@@ -69,12 +69,16 @@ def training_progress() -> Iterator[Callable[[Standing], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR) as bar:
+    bar = Progress(*columns, console=ERR)
 
-        def tell(now: Standing) -> None:
-            if not bar.tasks:
-                bar.add_task("training", total=now.steps, loss=now.loss, speed=0.0)
-            speed = now.pixels / now.seconds / 1e6
-            bar.update(bar.tasks[0].id, completed=now.step, loss=now.loss, speed=speed)
+    def tell(now: Standing) -> None:
+        if not bar.tasks:  # not before, so that an error comes first on its line
+            bar.start()
+            bar.add_task("training", total=now.steps, loss=now.loss, speed=0.0)
+        speed = now.pixels / now.seconds / 1e6
+        bar.update(bar.tasks[0].id, completed=now.step, loss=now.loss, speed=speed)
 
+    try:
         yield tell
+    finally:
+        bar.stop()

@@ -166,7 +166,8 @@ class _Data:
                 steps=(start, stop),
                 batch_size=batch_size,
             )
-            return DataLoader(slabs, batch_size=batch_size)
+            # A generator of its own, because the loader would draw from the caller's.
+            return DataLoader(slabs, batch_size=batch_size, generator=torch.Generator())
 
         return load
 
