@@ -1,187 +1,237 @@
-"""The synthetic sample, the pictures, and the page, read back."""
+"""The page, read back: it stands alone, and its numbers are those given."""
 
 from __future__ import annotations
 
-import io as std_io
+import base64
+import io
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image as Picture
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
-from overtile import io, metrics, pictures
+from overtile import pictures
 from overtile.errors import OutputError
 from overtile.model import HistoryRow
-from overtile.report import Example, ReportContent, write_report
-from overtile.sample import draw_sample, write_sample
+from overtile.report import LARGEST_PX, Example, ReportContent, _ends, number, write_report
+from overtile.sample import draw_sample
 
-
-class TestSample:
-    def test_it_follows_from_seed_and_index(self) -> None:
-        image, cells = draw_sample(3, 1, (100, 120))
-        again = draw_sample(3, 1, (100, 120))
-        assert image.shape == cells.shape == (100, 120)
-        assert (image.dtype, cells.dtype) == (np.uint8, np.uint16)
-        assert np.array_equal(image, again[0])
-        assert np.array_equal(cells, again[1])
-        assert not np.array_equal(image, draw_sample(3, 2, (100, 120))[0])
-        assert not np.array_equal(image, draw_sample(4, 1, (100, 120))[0])
-
-    def test_cells_are_whole_varied_and_touch(self) -> None:
-        _, cells = draw_sample(0, 0)
-        ids = np.unique(cells)
-        assert np.array_equal(ids, np.arange(len(ids)))
-        assert all(ndimage.label(cells == number)[1] == 1 for number in ids[1:])
-        areas = np.bincount(cells.ravel())[1:]
-        assert areas.std() / areas.mean() > 0.2
-        padded = np.pad(cells, 1)
-        touching = {
-            tuple(sorted(pair))
-            for shifted in (padded[1:-1, 2:], padded[2:, 1:-1])
-            for pair in zip(cells[(cells > 0) & (shifted > 0) & (cells != shifted)].tolist(),
-                            shifted[(cells > 0) & (shifted > 0) & (cells != shifted)].tolist(),
-                            strict=True)
-        }  # fmt: skip
-        assert len(touching) > len(ids) / 4
-
-    def test_a_threshold_does_not_solve_it(self) -> None:
-        image, cells = draw_sample(0, 0)
-        smooth = ndimage.gaussian_filter(image.astype(float), 1)
-        found = ndimage.label(smooth > threshold_otsu(smooth))[0]
-        assert metrics.average_precision(metrics.match_objects(cells, found)) < 0.5
-
-    def test_files(self, tmp_path: Path) -> None:
-        write_sample(tmp_path / "s", count=2, size=(64, 64))
-        for part, drawn in (("images", 0), ("labels", 1)):
-            assert [p.name for p in sorted((tmp_path / "s" / part).iterdir())] == [
-                "cell-00.tif",
-                "cell-01.tif",
-            ]
-            stored = np.asarray(io.open(tmp_path / "s" / part / "cell-01.tif").data[:])
-            assert np.array_equal(stored, draw_sample(0, 1, (64, 64))[drawn])
-        with pytest.raises(OutputError, match="is not empty: choose another folder"):
-            write_sample(tmp_path / "s", count=1, size=(64, 64))
-        write_sample(tmp_path / "s", count=1, size=(64, 64), seed=1, overwrite=True)
-
-
-class TestPictures:
-    IMAGE = np.linspace(0, 60000, 400).reshape(1, 20, 20).astype(np.uint16)
-
-    def test_outlines_are_where_values_change(self) -> None:
-        found, truth = np.zeros((20, 20), int), np.zeros((20, 20), int)
-        found[5:15, 5:15], truth[2:18, 2:18] = 1, 1
-        picture = pictures.overlay(self.IMAGE, found, truth)
-        assert (picture[5, 5:15] == pictures.PREDICTION).all()
-        assert (picture[2, 2:18] == pictures.TRUTH).all()
-        assert np.array_equal(picture[10, 10], pictures.to_rgb(self.IMAGE)[10, 10])
-
-    def test_errors_by_kind(self) -> None:
-        truth = np.array([[0, 0, 1, 1, 2, -1]])
-        found = np.array([[0, 1, 1, 0, 1, 1]])
-        image = np.zeros((1, 1, 6))
-        kinds = pictures.error_map(image, truth, found)[0].tolist()
-        plain = [0, 0, 0]
-        missed, invented = list(pictures.MISSED), list(pictures.INVENTED)
-        assert kinds == [plain, invented, plain, missed, missed, list(pictures.UNLABELLED)]
-
-    @pytest.mark.parametrize("channels", [1, 2, 3, 5])
-    def test_any_channels_become_colours(self, channels: int) -> None:
-        image = np.random.default_rng(0).normal(size=(channels, 7, 8))
-        shown = pictures.to_rgb(image)
-        assert shown.shape == (7, 8, 3)
-        assert (shown.max() == 255) and (shown.min() == 0)
-        assert pictures.to_rgb(np.full((1, 4, 4), 7)).max() == 0
-
-    def test_png_and_colours(self) -> None:
-        picture = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
-        back = np.asarray(Picture.open(std_io.BytesIO(pictures.to_png(picture))))
-        assert np.array_equal(back, picture)
-        palette = pictures.colours(8)
-        assert palette.shape == (8, 3)
-        assert len(np.unique(palette, axis=0)) == 8
+NAN = float("nan")
+HISTORY = [HistoryRow(step, 1 / step, 0.1, step * 1.0) for step in range(1, 40)]
+OPEN_ENDED = {"meta", "img", "line", "rect", "circle", "br"}
 
 
 class Reader(HTMLParser):
+    """Tags with attributes, texts, and the cells of tables; fails where tags do not nest."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
         self.text: list[str] = []
+        self.rows: list[list[str]] = []
+        self.within: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in OPEN_ENDED:
+            self.within.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in OPEN_ENDED:
+            assert self.within.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.text.append(data.strip())
+        if {"th", "td"} & set(self.within):
+            self.rows[-1][-1] += data.strip()
+
+    def attributes(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for found, attributes in self.tags if found == tag]
 
 
-def content(history: list[HistoryRow]) -> ReportContent:
+def example() -> Example:
     image, cells = draw_sample(0, 0, (64, 64))
     classes = (cells > 0).astype(int)
-    example = Example("<script>x</script>", "IoU 0.5", image[None], classes, classes, cells, cells)
-    return ReportContent(
-        title="A & B",
-        facts=[("Seed", "7")],
-        notes=["One image was seen <b>before</b>."],
-        columns=["IoU", "AP at 0.5"],
-        rows=[("first", [0.25, float("nan")]), ("<script>", [0.75, float("nan")])],
-        pooled={"IoU": 0.6},
-        settings_yaml="seed: 7\nname: <unet>\n",
-        history=history,
-        examples=[example],
-    )
+    found = np.roll(classes, 2, axis=0)
+    shifted = np.roll(cells, 2, axis=0)
+    return Example('<script>"x"</script>', "IoU 0.5", image[None], classes, found, cells, shifted)
 
 
-HISTORY = [HistoryRow(step, 1 / step, 0.1, step * 1.0) for step in range(1, 40)]
+CONTENT = ReportContent(
+    title="A & B",
+    facts=[("Seed", "7"), ("<b>", "<script>alert(1)</script>")],
+    notes=["One image was seen <b>before</b>."],
+    columns=["IoU", "AP at 0.5", "V_info"],
+    rows=[("first", [0.25, NAN, 1.5]), ("<script>", [0.75, None, 2.0])],
+    pooled={"IoU": 0.6},
+    settings_yaml="seed: 7\nname: <unet>\n",
+    history=HISTORY,
+    examples=[example()],
+)
 
 
-def read(path: Path) -> Reader:
-    reader = Reader()
-    reader.feed(path.read_text())
-    return reader
+def decode(source: str) -> NDArray[np.uint8]:
+    """The pixels of a picture in the page."""
+    stored = Picture.open(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    return np.asarray(stored.convert("RGB"))
+
+
+def read(folder: Path, content: ReportContent) -> Reader:
+    write_report(folder / "r.html", content, overwrite=True)
+    page = Reader()
+    page.feed((folder / "r.html").read_text(encoding="utf-8"))
+    page.close()
+    assert not page.within
+    return page
 
 
 def test_the_page_stands_alone(tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", content(HISTORY))
-    page = read(tmp_path / "r.html")
-    kinds = [tag for tag, _ in page.tags]
-    assert "script" not in kinds
-    assert "link" not in kinds
-    pictures_shown = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(pictures_shown) == 4
-    for attributes in pictures_shown:
+    page = read(tmp_path, CONTENT)
+    kinds = {tag for tag, _ in page.tags}
+    assert not kinds & {"script", "link", "iframe", "object", "embed", "base", "b"}
+    shown = page.attributes("img")
+    assert len(shown) == 4
+    for attributes in shown:
         assert attributes["alt"]
-        assert (attributes["src"] or "").startswith("data:image/")
-    assert not any(
-        (value or "").startswith(("http", "//")) for _, a in page.tags for value in a.values()
-    )
+        assert attributes["src"].startswith("data:image/")
+    loading = ("http:", "https:", "//", "url(", "@import")
+    assert not [value for _, a in page.tags for value in a.values() if value.startswith(loading)]
+    style = "".join(text for text in page.text if "color-scheme" in text)
+    assert style
+    assert not any(word in style for word in loading)
+    policy = [a["content"] for a in page.attributes("meta") if "http-equiv" in a]
+    assert policy
+    assert policy[0].startswith("default-src 'none'")
+
+
+def test_what_a_reader_aloud_needs(tmp_path: Path) -> None:
+    page = read(tmp_path, CONTENT)
+    assert page.attributes("html") == [{"lang": "en"}]
+    assert all(attributes.get("scope") in ("col", "row") for attributes in page.attributes("th"))
+    assert all(attributes["aria-label"] for attributes in page.attributes("svg"))
+    assert "A & B" in page.text
 
 
 def test_the_numbers_are_those_given(tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", content(HISTORY))
-    text = read(tmp_path / "r.html").text
-    row = text[text.index("IoU") :]
-    assert [part for part in row if part][:6] == [
-        "IoU", "0.5000", "0.2500", "0.3750 / 0.5000 / 0.6250", "0.7500", "0.6000",
+    page = read(tmp_path, CONTENT)
+    rows = [row[:6] for row in page.rows]
+    assert ["IoU", "0.5000", "0.2500", "0.3750 / 0.5000 / 0.6250", "0.7500", "0.6000"] in rows
+    assert ["AP at 0.5", "–", "–", "–", "–", "–"] in rows
+    assert ["V_info", "1.7500", "1.5000", "1.6250 / 1.7500 / 1.8750", "2.0000", "–"] in rows
+    assert ["first", "0.2500", "–", "1.5000"] in rows
+    assert ["<script>", "0.7500", "–", "2.0000"] in rows
+
+
+def test_text_stays_text(tmp_path: Path) -> None:
+    page = read(tmp_path, CONTENT)
+    for text in (
+        '<script>"x"</script>',
+        "<script>alert(1)</script>",
+        "One image was seen <b>before</b>.",
+        "seed: 7\nname: <unet>",
+    ):
+        assert text in page.text
+
+
+def test_a_dot_for_each_image_that_has_the_score(tmp_path: Path) -> None:
+    """IoU 0.25 and 0.75 on a line from 0.2 to 0.8, V_info 1.5 and 2.0 from 1.5 to 2."""
+    page = read(tmp_path, CONTENT)
+    first, last = (float(page.attributes("line")[0][end]) for end in ("x1", "x2"))
+    places = [(float(dot["cx"]) - first) / (last - first) for dot in page.attributes("circle")]
+    assert np.allclose(places, [0.05 / 0.6, 0.55 / 0.6, 0, 1], atol=1e-3)
+    labels = [attributes["aria-label"] for attributes in page.attributes("svg")]
+    assert [re.findall(r"from (\S+) to (\S+)", label)[0] for label in labels] == [
+        ("0.2", "0.8"), ("1.5", "2"),
     ]  # fmt: skip
-    assert "<script>x</script>" in text  # as text, not as a tag
-    assert "One image was seen <b>before</b>." in text
-    assert "A & B" in text
-    assert "–" in text
-    assert "name: <unet>" in "".join(text)
 
 
-def test_a_model_without_history_has_no_curve(tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", content([]))
-    assert sum(tag == "img" for tag, _ in read(tmp_path / "r.html").tags) == 3
+@given(st.floats(-50, 50), st.floats(0, 100))
+def test_the_ends_of_the_line_hold_all_scores(low: float, width: float) -> None:
+    left, right = _ends(low, low + width)
+    assert left <= low + 1e-6
+    assert right >= low + width - 1e-6
+    assert right - left <= max(3 * width, 0.3)
+    assert right > left
+
+
+def test_numbers_as_printed() -> None:
+    printed = [number(score) for score in (0.12344, 1.0, 0, NAN, None)]
+    assert printed == ["0.1234", "1.0000", "0.0000", "–", "–"]
+
+
+def test_pictures_are_those_of_the_example(tmp_path: Path) -> None:
+    shown = CONTENT.examples[0]
+    sources = [attributes["src"] for attributes in read(tmp_path, CONTENT).attributes("img")]
+    stored = [decode(source) for source in sources[:3]]
+    expected = [
+        pictures.to_rgb(shown.image),
+        pictures.overlay(shown.image, shown.predicted_objects, shown.truth_objects),
+        pictures.error_map(shown.image, shown.truth, shown.prediction),
+    ]
+    assert all(np.array_equal(*pair) for pair in zip(stored, expected, strict=True))
+
+
+@pytest.mark.parametrize("size", [(LARGEST_PX + 1, 6), (7, 2 * LARGEST_PX + 5)])
+def test_large_pictures_are_shown_smaller(tmp_path: Path, size: tuple[int, int]) -> None:
+    """A pixel is the mean of a block, by loops; the last pixel counts for those that lack."""
+    image = np.random.default_rng(0).random((1, *size))
+    ids = np.ones(size, int)
+    large = Example("n", "IoU 0.5.", image, ids, ids, ids, ids)
+    page = read(tmp_path, replace(CONTENT, examples=[large]))
+    every = 2 if max(size) < 2 * LARGEST_PX else 3
+    assert f"IoU 0.5. Shown at 1/{every} of its size." in page.text
+    shape = (-(-size[0] // every), -(-size[1] // every))
+    mean = np.zeros((1, *shape))
+    for y, x in np.ndindex(*shape):
+        for dy, dx in np.ndindex(every, every):
+            at = (min(y * every + dy, size[0] - 1), min(x * every + dx, size[1] - 1))
+            mean[0, y, x] += image[0][at] / every**2
+    stored = [decode(attributes["src"]) for attributes in page.attributes("img")[:3]]
+    assert np.abs(stored[0].astype(int) - pictures.to_rgb(mean)).max() <= 2  # rounding
+    assert all(panel.shape == (*shape, 3) for panel in stored)
+
+
+def test_many_classes_have_a_legend(tmp_path: Path) -> None:
+    shown = example()
+    classes = shown.truth * 2
+    many = replace(
+        CONTENT,
+        classes=("background", "cell", "<debris>"),
+        examples=[Example("n", "c", shown.image, classes, classes, classes, classes)],
+    )
+    page = read(tmp_path, many)
+    assert "<debris>" in page.text
+    keys = [attributes["style"] for attributes in page.attributes("i")]
+    for colour in pictures.colours(3)[1:].tolist():
+        assert "background: rgb({} {} {})".format(*colour) in keys
+    source = page.attributes("img")[1]["src"]
+    expected = pictures.overlay(shown.image, classes, classes, tinted=True)
+    assert np.array_equal(decode(source), expected)
+    assert "<debris>" not in read(tmp_path, CONTENT).text
+
+
+def test_without_history_or_examples(tmp_path: Path) -> None:
+    assert len(read(tmp_path, replace(CONTENT, history=[])).attributes("img")) == 3
+    page = read(tmp_path, replace(CONTENT, history=[], examples=[]))
+    assert not page.attributes("img")
+    assert "Overlays and errors" not in page.text
 
 
 def test_an_existing_page_is_kept(tmp_path: Path) -> None:
     (tmp_path / "r.html").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
-        write_report(tmp_path / "r.html", content(HISTORY))
+        write_report(tmp_path / "r.html", CONTENT)
     assert (tmp_path / "r.html").read_text() == "mine"
-    write_report(tmp_path / "r.html", content(HISTORY), overwrite=True)
+    write_report(tmp_path / "r.html", CONTENT, overwrite=True)
     assert "A &amp; B" in (tmp_path / "r.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]

@@ -15,13 +15,21 @@ from skimage.segmentation import find_boundaries
 
 from overtile.model import HistoryRow
 
-# Okabe and Ito's palette (2008), which colour-blind people can tell apart.
+# Okabe and Ito's palette, which colour-blind people can tell apart (Wong 2011,
+# doi:10.1038/nmeth.1618).
 ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
 BLUE, VERMILION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (0, 0, 0)
-PALETTE = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE)
+# The colours of outlines come last, so that a tint is rarely taken for one.
+PALETTE = (GREEN, YELLOW, PURPLE, BLUE, VERMILION, SKY, ORANGE)
 
 TRUTH, PREDICTION = SKY, ORANGE
-MISSED, INVENTED, UNLABELLED = SKY, ORANGE, (128, 128, 128)
+MISSED, INVENTED, CONFUSED, UNLABELLED = SKY, ORANGE, PURPLE, (128, 128, 128)
+
+GRAYS = 250
+"""With some colours on top they fit a PNG's palette of 256, which is a third of the size of RGB."""
+
+TINT = 0.35
+"""How opaque the colour of a class is: enough to tell it, and the image shows through."""
 
 
 def colours(count: int) -> NDArray[np.uint8]:
@@ -33,20 +41,24 @@ def colours(count: int) -> NDArray[np.uint8]:
 def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     """An image (c y x) of any type as RGB (y x 3), its darkest and brightest 0.5 % saturated.
 
-    Three channels are colours; of any other number, the first is shown in gray.
+    Three channels are colours; of any other number, the first is shown in gray. A constant image
+    is black, and so are pixels that are not finite.
     """
-    shown = image if len(image) == 3 else image[:1]
-    shown = shown.astype(np.float64)
-    low, high = np.percentile(shown, (0.5, 99.5))
-    scaled = (shown - low) / max(float(high - low), 1e-12)
-    gray = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(np.moveaxis(gray, 0, -1), (*image.shape[1:], 3)))
+    shown = (image if len(image) == 3 else image[:1]).astype(np.float64)
+    finite = np.isfinite(shown)
+    low, high = np.percentile(shown[finite], (0.5, 99.5)) if finite.any() else (0.0, 0.0)
+    shown[~finite] = low
+    scaled = np.clip((shown - low) / max(float(high - low), 1e-12), 0, 1)
+    levels = (np.round(scaled * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(np.moveaxis(levels, 0, -1), (*image.shape[1:], 3)))
 
 
 def overlay(
     image: NDArray[np.generic],
     prediction: NDArray[np.integer],
     truth: NDArray[np.integer] | None = None,
+    *,
+    tinted: bool = False,
 ) -> NDArray[np.uint8]:
     """Outlines on an image.
 
@@ -57,7 +69,10 @@ def overlay(
     prediction
         Class or object ids (y x); its outlines are orange.
     truth
-        The same for the truth; its outlines are blue, and lie below.
+        The same for the truth; its outlines are blue, and lie below: blue is seen where the two
+        differ. Pixels of -1, unlabelled, have no outline.
+    tinted
+        Whether the prediction is class ids that shine through in their `colours` as well.
 
     Returns
     -------
@@ -65,8 +80,12 @@ def overlay(
         RGB (y x 3).
     """
     picture = to_rgb(image)
+    if tinted:
+        tints = colours(int(prediction.max()) + 1)[prediction]
+        mixed = np.round((1 - TINT) * picture + TINT * tints).astype(np.uint8)
+        picture = np.where((prediction > 0)[..., None], mixed, picture)
     if truth is not None:
-        picture[find_boundaries(truth, mode="inner")] = TRUTH
+        picture[find_boundaries(np.maximum(truth, 0), mode="inner")] = TRUTH
     picture[find_boundaries(prediction, mode="inner")] = PREDICTION
     return picture
 
@@ -86,26 +105,39 @@ def error_map(
     Returns
     -------
     array of uint8
-        RGB (y x 3): blue where something was missed (or taken for another class), orange where it
-        was invented on background.
+        RGB (y x 3): blue where something was missed, orange where it was invented on background,
+        purple where one class was taken for another.
     """
     picture = (to_rgb(image) * 0.45).astype(np.uint8)
     wrong = (truth != prediction) & (truth >= 0)
-    picture[wrong & (truth > 0)] = MISSED
+    picture[wrong & (prediction == 0)] = MISSED
     picture[wrong & (truth == 0)] = INVENTED
+    picture[wrong & (truth > 0) & (prediction > 0)] = CONFUSED
     picture[truth < 0] = UNLABELLED
     return picture
 
 
 def to_png(picture: NDArray[np.uint8]) -> bytes:
-    """RGB (y x 3) as the bytes of a PNG file."""
+    """RGB (y x 3) as the bytes of a PNG file, without loss; with a palette where that will do."""
+    codes = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    found, places = np.unique(codes, return_inverse=True)
+    drawn = Picture.fromarray(picture)
+    if len(found) <= 256:
+        drawn = Picture.fromarray(places.reshape(codes.shape).astype(np.uint8))
+        drawn.putpalette(np.stack([found >> 16, found >> 8, found], -1).astype(np.uint8).tobytes())
     file = io.BytesIO()
-    Picture.fromarray(picture).save(file, "PNG", optimize=True)
+    drawn.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def curves(history: Sequence[HistoryRow]) -> bytes:
-    """The loss and the learning rate along a training run, as the bytes of an SVG file."""
+    """The loss and the learning rate along a training run, as the bytes of an SVG file.
+
+    Parameters
+    ----------
+    history
+        At least one row. The loss of each is thin; bold is a Gaussian mean over a sixtieth of them.
+    """
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     steps = [row.step for row in history]

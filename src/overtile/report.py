@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from overtile import io, pictures
 from overtile.model import HistoryRow
 
+LARGEST_PX = 1024
+"""Larger pictures are shown at a whole fraction of their size: a page of 12 has about 40 MB."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -54,7 +57,7 @@ class ReportContent:
     notes
         Sentences that a reader of the scores has to know.
     columns, rows
-        Names of the scores; of each image its name and its scores, NaN where not defined.
+        Names of the scores; of each image its name and its scores, NaN or None where not defined.
     pooled
         Scores over all images together, by name.
     settings_yaml
@@ -63,22 +66,36 @@ class ReportContent:
         Of the training run.
     examples
         To be shown.
+    classes
+        Names of the classes from 0, background; where there are more than two, overlays show each
+        in its colour.
     """
 
     title: str
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[float]]]
+    rows: Sequence[tuple[str, Sequence[float | None]]]
     pooled: dict[str, float]
     settings_yaml: str
     history: Sequence[HistoryRow]
     examples: Sequence[Example]
+    classes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How a score is spread over the images; `dots` are positions from 0 to 1 on a line."""
+    """How a score is spread over the images.
+
+    Attributes
+    ----------
+    name, mean, low, quartiles, high, pooled
+        As printed; quartiles are three numbers.
+    left, right
+        The ends of the line that the images are drawn on, as printed.
+    dots, box
+        Places from 0 to 1 on that line: of each image, and of the three quartiles.
+    """
 
     name: str
     mean: str
@@ -86,7 +103,10 @@ class Spread:
     quartiles: str
     high: str
     pooled: str
-    dots: Sequence[float]
+    left: str = ""
+    right: str = ""
+    dots: Sequence[float] = ()
+    box: Sequence[float] = ()
 
 
 def write_report(path: Path, content: ReportContent, *, overwrite: bool = False) -> None:
@@ -110,49 +130,92 @@ def write_report(path: Path, content: ReportContent, *, overwrite: bool = False)
         content=content,
         rows=[(name, [number(score) for score in scores]) for name, scores in content.rows],
         spreads=[_spread(content, place) for place in range(len(content.columns))],
+        legend=_legend(content.classes),
         curve=_uri(pictures.curves(content.history), "image/svg+xml") if content.history else "",
-        shown=[_show(example) for example in content.examples],
+        shown=[_show(example, len(content.classes) > 2) for example in content.examples],
     )
     with io.new_file(path, overwrite) as file:
         file.write(page.encode())
 
 
-def number(score: float) -> str:
+def number(score: float | None) -> str:
     """A score as it is printed; a dash where it is not defined."""
-    return "–" if math.isnan(score) else f"{score:.4f}"
+    return "–" if score is None or math.isnan(score) else f"{score:.4f}"
 
 
 def _spread(content: ReportContent, place: int) -> Spread:
     name = content.columns[place]
-    scores = np.array([row[1][place] for row in content.rows])
-    scores = scores[~np.isnan(scores)]
     pooled = number(content.pooled.get(name, math.nan))
+    scores = np.array([row[1][place] for row in content.rows], np.float64)  # None becomes NaN
+    scores = scores[~np.isnan(scores)]
     if scores.size == 0:
-        return Spread(name, "–", "–", "–", "–", pooled, ())
-    low, first, middle, third, high = np.percentile(scores, (0, 25, 50, 75, 100))
-    quartiles = " / ".join(number(float(value)) for value in (first, middle, third))
-    top = max(1.0, float(high))
+        return Spread(name, "–", "–", "–", "–", pooled)
+    low, *middle, high = (float(value) for value in np.percentile(scores, (0, 25, 50, 75, 100)))
+    left, right = _ends(low, high)
     return Spread(
         name,
         number(float(scores.mean())),
-        number(float(low)),
-        quartiles,
-        number(float(high)),
+        number(low),
+        " / ".join(number(value) for value in middle),
+        number(high),
         pooled,
-        [float(score) / top for score in scores],
+        f"{left:g}",
+        f"{right:g}",
+        [(float(score) - left) / (right - left) for score in scores],
+        [(value - left) / (right - left) for value in middle],
     )
 
 
-def _show(example: Example) -> dict[str, str]:
+def _ends(low: float, high: float) -> tuple[float, float]:
+    """Round numbers around two, not nearer to each other than 0.1."""
+    step = 10.0 ** math.floor(math.log10(max(high - low, 0.1)))
+    # The slack keeps 0.3 / 0.1 = 2.9999999999999996 from being rounded down to 2.
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return round(first * step, 9), round(max(last, first + 1) * step, 9)
+
+
+def _legend(classes: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, colour) of each class but background, where there are more than one."""
+    if len(classes) <= 2:
+        return []
+    found = pictures.colours(len(classes)).tolist()
+    return [
+        (name, "rgb({} {} {})".format(*colour))
+        for name, colour in zip(classes[1:], found[1:], strict=True)
+    ]
+
+
+def _show(example: Example, tinted: bool) -> dict[str, str]:
+    every = -(-max(example.truth.shape) // LARGEST_PX)
+    image = _shrink(example.image, every)
+    truth, prediction, truth_objects, predicted_objects = (
+        ids[::every, ::every]
+        for ids in (
+            example.truth,
+            example.prediction,
+            example.truth_objects,
+            example.predicted_objects,
+        )
+    )
     panels = {
-        "plain": pictures.to_rgb(example.image),
-        "overlay": pictures.overlay(
-            example.image, example.predicted_objects, example.truth_objects
-        ),
-        "errors": pictures.error_map(example.image, example.truth, example.prediction),
+        "plain": pictures.to_rgb(image),
+        "overlay": pictures.overlay(image, predicted_objects, truth_objects, tinted=tinted),
+        "errors": pictures.error_map(image, truth, prediction),
     }
     shown = {key: _uri(pictures.to_png(panel), "image/png") for key, panel in panels.items()}
-    return shown | {"name": example.name, "caption": example.caption}
+    size = f" Shown at 1/{every} of its size." if every > 1 else ""
+    return shown | {"name": example.name, "caption": example.caption, "size": size}
+
+
+def _shrink(image: NDArray[np.generic], every: int) -> NDArray[np.generic]:
+    """The mean of blocks of `every` x `every` pixels, the last pixel repeated at the far sides."""
+    if every == 1:
+        return image
+    wide = [(0, 0), *[(0, -size % every) for size in image.shape[1:]]]
+    blocks = np.pad(image.astype(np.float64), wide, mode="edge")
+    channels, rows, columns = blocks.shape
+    blocks = blocks.reshape(channels, rows // every, every, columns // every, every)
+    return np.asarray(blocks.mean(axis=(2, 4)))
 
 
 def _uri(content: bytes, kind: str) -> str:

@@ -6,6 +6,7 @@ and texture, under uneven light, with haze and noise. Everything follows from (s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,12 @@ from overtile.errors import OutputError
 
 SPACING_PX = 26
 """Mean distance of cell centres; cells are about 24 px wide."""
+
+REACH_PX = 30
+"""No contour reaches farther from its centre: 15 px, the longest ellipse and all lobes at once."""
+
+CRUMB_PX = 40
+"""A cell of fewer pixels, cut off by others or by the edge of the image, is left out."""
 
 
 def draw_sample(
@@ -51,29 +58,38 @@ def draw_sample(
 
 
 def _draw_cells(random: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint16]:
-    """Cells around scattered centres: a pixel goes to the cell whose contour it is deepest in.
-
-    A contour is an ellipse with waves of two to five lobes on it.
-    """
+    """Cells around scattered centres: a pixel goes to the cell whose contour it is deepest in."""
     count = max(1, int(0.75 * size[0] * size[1] / SPACING_PX**2))
-    centres = _scatter(random, size, count)
     rows, columns = np.indices(size)
     depth, cells = np.zeros(size), np.zeros(size, np.uint16)
-    for number, (y, x) in enumerate(centres, start=1):
-        dy, dx = rows - y, columns - x
-        long, turn = random.uniform(1.0, 1.7), random.uniform(0, np.pi)
-        radius = random.uniform(9, 15)
-        along = (dx * np.cos(turn) + dy * np.sin(turn)) / long**0.5
-        across = (dy * np.cos(turn) - dx * np.sin(turn)) * long**0.5
-        angle, waves = np.arctan2(across, along), np.ones(size)
-        for lobes in range(2, 6):
-            waves += random.uniform(0, 0.22 / lobes**0.5) * np.cos(
-                lobes * angle + random.uniform(0, 2 * np.pi)
-            )
-        inside = 1 - np.hypot(along, across) / (radius * waves)
-        deeper = inside > depth
-        depth[deeper], cells[deeper] = inside[deeper], number
+    for number, (y, x) in enumerate(_scatter(random, size, count), start=1):
+        box = (
+            slice(max(0, int(y) - REACH_PX), int(y) + REACH_PX + 2),
+            slice(max(0, int(x) - REACH_PX), int(x) + REACH_PX + 2),
+        )
+        inside = _depth_in_contour(random, rows[box] - y, columns[box] - x)
+        deeper = inside > depth[box]
+        depth[box][deeper], cells[box][deeper] = inside[deeper], number
     return _largest_parts(cells)
+
+
+def _depth_in_contour(
+    random: np.random.Generator, dy: NDArray[np.float64], dx: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How deep a point at (dy, dx) from the centre lies: 1 there, 0 on the contour, then negative.
+
+    The contour is an ellipse with waves of two to five lobes on it.
+    """
+    long, turn = random.uniform(1.0, 1.7), random.uniform(0, np.pi)
+    radius = random.uniform(9, 15)
+    along = (dx * np.cos(turn) + dy * np.sin(turn)) / long**0.5
+    across = (dy * np.cos(turn) - dx * np.sin(turn)) * long**0.5
+    angle, waves = np.arctan2(across, along), np.ones(dy.shape)
+    for lobes in range(2, 6):
+        waves += random.uniform(0, 0.22 / lobes**0.5) * np.cos(
+            lobes * angle + random.uniform(0, 2 * np.pi)
+        )
+    return np.asarray(1 - np.hypot(along, across) / (radius * waves))
 
 
 def _scatter(random: np.random.Generator, size: tuple[int, int], count: int) -> NDArray[np.float64]:
@@ -92,12 +108,15 @@ def _largest_parts(cells: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Only the largest region of each cell, without crumbs, numbered without gaps."""
     result = np.zeros_like(cells)
     number = 0
-    for cell in np.unique(cells[cells > 0]):
-        regions, count = ndimage.label(cells == cell)
+    boxes: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(cells)
+    for cell, box in enumerate(boxes, start=1):
+        if box is None:  # wholly covered by others
+            continue
+        regions, _ = ndimage.label(cells[box] == cell)
         sizes = np.bincount(regions.ravel())[1:]
-        if count and sizes.max() >= 40:
+        if sizes.max() >= CRUMB_PX:
             number += 1
-            result[regions == 1 + sizes.argmax()] = number
+            result[box][regions == 1 + sizes.argmax()] = number
     return result
 
 
@@ -108,13 +127,16 @@ def _paint(random: np.random.Generator, cells: NDArray[np.uint16]) -> NDArray[np
     rim = np.clip(ndimage.distance_transform_edt(_inner(cells)) / 3.0, 0, 1)
     grain = _smooth(random, cells.shape, 1.5)
     picture: NDArray[np.float64] = body * (0.72 + 0.28 * rim) * (1 + 0.16 * grain)
-    centres = np.array(ndimage.center_of_mass(cells > 0, cells, np.arange(1, count + 1)))
-    rows, columns = np.indices(cells.shape)
-    for number, (y, x) in enumerate(centres, start=1):
-        y, x = np.array([y, x]) + random.normal(0, 2, 2)
+    middles = ndimage.center_of_mass(cells > 0, cells, np.arange(1, count + 1))
+    centres: NDArray[np.float64] = np.array(middles, np.float64)
+    rows, columns = (np.arange(length) for length in cells.shape)
+    for number, box in enumerate(ndimage.find_objects(cells), start=1):
+        y, x = centres[number - 1] + random.normal(0, 2, 2)
         spread = random.uniform(2.5, 4.5)
-        nucleus = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * spread**2))
-        picture += (cells == number) * nucleus * random.uniform(-35, 60)
+        dy, dx = rows[box[0], None] - y, columns[box[1]] - x
+        nucleus = np.exp(-(dy**2 + dx**2) / (2 * spread**2))
+        # The brightness may be negative: some cells have a dark nucleus.
+        picture[box] += (cells[box] == number) * nucleus * random.uniform(-35, 60)
     return picture
 
 
@@ -143,11 +165,26 @@ def write_sample(
 ) -> None:
     """Draw micrographs into ``folder/images`` and their cells into ``folder/labels``, as TIFF.
 
+    Parameters
+    ----------
+    folder
+        Where to; made where it does not exist.
+    count
+        Of micrographs: ``cell-00.tif``, ``cell-01.tif`` ...
+    size
+        (y, x) of each in pixels.
+    seed
+        Another one draws other micrographs.
+    overwrite
+        Whether the folder may hold something; other files in it are kept.
+
     Raises
     ------
     OutputError
-        The folder holds something and `overwrite` is false.
+        The folder holds something and `overwrite` is false, or it is a file.
     """
+    if folder.is_file():
+        raise OutputError(f"{folder} is a file: expected the name of a folder for the sample.")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise OutputError(
             f"{folder} is not empty: choose another folder, or give --overwrite to replace the "

@@ -87,7 +87,7 @@ def _content(
         ("Training", f"{origin.steps} steps in {origin.seconds:.0f} s"),
         ("Machine", origin.processor),
         ("Seed", str(chosen.seed)),
-        ("Versions", ", ".join(f"{name} {number}" for name, number in origin.versions.items())),
+        ("Versions", ", ".join(f"{name} {release}" for name, release in origin.versions.items())),
     ]
     if evaluation.best_threshold is not None:
         facts.append(("Best threshold of V_rand", f"{evaluation.best_threshold:.1f}"))
@@ -98,6 +98,7 @@ def _content(
         columns=names,
         rows=[(row.name, [row.scores[name] for name in names]) for row in evaluation.rows],
         pooled=evaluation.pooled,
+        classes=segmenter.classes,
         settings_yaml=to_yaml(chosen),
         history=model.history,
         examples=_examples(segmenter, pairs, evaluation),

@@ -71,7 +71,8 @@ def _predict_file(
         classes = probabilities.argmax(axis=0).astype(np.uint8)
         objects = segmenter.find_objects(probabilities) if what == "objects" else None
         if overlay is not None:
-            picture = draw(image, classes if objects is None else objects)
+            many = objects is None and len(segmenter.classes) > 2
+            picture = draw(image, classes if objects is None else objects, tinted=many)
             overlay.mkdir(parents=True, exist_ok=True)
             io.write(
                 overlay / f"{name}.png", np.moveaxis(picture, -1, 0), "cyx", overwrite=overwrite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -33,11 +32,6 @@ def note(text: str) -> None:
 def print_error(text: str) -> None:
     """One paragraph, to standard error."""
     ERR.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
-
-
-def number(value: float, digits: int = 4) -> str:
-    """A score for a table; a dash where it is not defined."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def print_table(
