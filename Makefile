@@ -32,8 +32,8 @@ test: .venv/ready-dev
 	$(BIN)/python -m pytest -q tests/after
 
 check: .venv/ready-dev
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
 clean:

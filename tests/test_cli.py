@@ -153,6 +153,7 @@ def test_errors_are_one_paragraph(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, model = work / "data", work / "m"
+    capsys.readouterr()  # the bar of the training before
     mistakes = {
         ("train", data, data, "-o", tmp_path / "x"): "both as the images and as the labels",
         ("train", data / "images", data / "labels", "-o", model, "--steps", 1): "exists",

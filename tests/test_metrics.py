@@ -80,10 +80,10 @@ def test_v_info_is_that_of_scikit_image(truth: NDArray, prediction: NDArray) -> 
     shared = (h_truth + h_prediction - (merged + split)) / 2
     if h_truth + h_prediction:
         assert scores.v_info == pytest.approx(2 * shared / (h_truth + h_prediction), abs=1e-9)
-    if h_truth:
-        assert scores.v_info_split == pytest.approx(shared / h_truth, abs=1e-9)
     if h_prediction:
-        assert scores.v_info_merge == pytest.approx(shared / h_prediction, abs=1e-9)
+        assert scores.v_info_split == pytest.approx(shared / h_prediction, abs=1e-9)
+    if h_truth:
+        assert scores.v_info_merge == pytest.approx(shared / h_truth, abs=1e-9)
 
 
 @given(IDS, IDS, st.permutations(range(5)))

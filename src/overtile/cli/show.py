@@ -75,4 +75,5 @@ def training_progress() -> Iterator[Callable[[Standing], None]]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if bar.tasks:
+            bar.stop()

@@ -4,8 +4,8 @@ Segments of the truth and of the prediction are compared by the pixels that they
 foreground of the truth (doi:10.3389/fnana.2015.00142). With p_ij the share of pixels in segment
 i of the prediction and j of the truth, s_i and t_j their sums over the other, and alpha 1/2::
 
-    V_rand split = sum p_ij^2 / sum t_j^2        V_info split = I(S; T) / H(T)
-    V_rand merge = sum p_ij^2 / sum s_i^2        V_info merge = I(S; T) / H(S)
+    V_rand split = sum p_ij^2 / sum t_j^2        V_info split = I(S; T) / H(S)
+    V_rand merge = sum p_ij^2 / sum s_i^2        V_info merge = I(S; T) / H(T)
 
 and V the harmonic mean of the two: a split lowers the first, a merger the second.
 """
@@ -122,12 +122,9 @@ def partition_scores(truth: NDArray[np.integer], segments: NDArray[np.integer]) 
     rand = 2 * pairs / (pairs_truth + pairs_segments) if pairs_truth + pairs_segments else 1.0
     h_truth, h_segments, h_both = (_entropy(c / total) for c in (of_truth, of_segment, counts))
     information = max(h_truth + h_segments - h_both, 0.0)
-    info_split = information / h_truth if h_truth else 1.0
-    info_merge = information / h_segments if h_segments else 1.0
-    if h_truth == 0 and h_segments:  # one segment cut up: nothing is merged, all is split
-        info_split = 0.0
-    if h_segments == 0 and h_truth:
-        info_merge = 0.0
+    # Without anything to be split (or merged), 0 / 0, nothing was.
+    info_split = information / h_segments if h_segments else 1.0
+    info_merge = information / h_truth if h_truth else 1.0
     info = 2 * information / (h_truth + h_segments) if h_truth + h_segments else 1.0
     return PartitionScores(
         v_rand=2 * together / (in_truth + in_segments),
