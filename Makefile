@@ -24,7 +24,8 @@ demo: .venv/ready
 	$(BIN)/overtile sample  $(DEMO)/data --count 12
 	$(BIN)/overtile check   $(DEMO)/data/images $(DEMO)/data/labels
 	$(BIN)/overtile train   $(DEMO)/data/images $(DEMO)/data/labels --holdout 6:12 --minutes 1.5 -o $(DEMO)/cells.model
-	$(BIN)/overtile predict $(DEMO)/cells.model $(DEMO)/data/images -o $(DEMO)/classes --objects $(DEMO)/objects --overlay $(DEMO)/overlays
+	$(BIN)/overtile predict $(DEMO)/cells.model $(DEMO)/data/images -o $(DEMO)/classes
+	$(BIN)/overtile predict $(DEMO)/cells.model $(DEMO)/data/images -o $(DEMO)/objects --objects --overlay $(DEMO)/overlays
 	$(BIN)/overtile evaluate $(DEMO)/cells.model $(DEMO)/data/images $(DEMO)/data/labels --only 6:12 --report $(DEMO)/report.html
 
 test: .venv/ready-dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -184,9 +185,12 @@ def _plan(
         return slabs.to(device), target.to(device), weight.to(device), seeds
 
     settings, step_s = fastest(settings, device, next_batch)
-    begin = time.perf_counter()
-    next_batch()
-    step_s += time.perf_counter() - begin
+    loads = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        next_batch()
+        loads.append(time.perf_counter() - begin)
+    step_s += statistics.median(loads)
     steps = steps_for(
         budget,
         step_s=step_s,
