@@ -240,7 +240,10 @@ class TestPlan:
         assert plan.steps_for(plan.Budget(steps=7), **facts) == 7
         assert plan.steps_for(plan.Budget(epochs=2), **facts) == 7  # 2000 / 300, rounded up
         in_time = plan.steps_for(plan.Budget(minutes=1), **facts)
-        assert in_time * 0.5 + 6 + plan.FINISH_S <= 60 < (in_time + 1) * 0.5 + 6 + plan.FINISH_S
+        step_s = 0.5 * plan.OVERHEAD
+        assert (
+            in_time * step_s + 6 + plan.FINISH_S <= 60 < (in_time + 1) * step_s + 6 + plan.FINISH_S
+        )
         with pytest.raises(SettingsError, match=r"0\.1 minutes are too short.*Give at least 0\.3"):
             plan.steps_for(plan.Budget(minutes=0.1), **facts)
 
