@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 
 from overtile import metrics
+from overtile.errors import DataError
 from overtile.io import open as open_image
 
 IDS = hnp.arrays(np.int32, (5, 6), elements=st.integers(0, 4))
@@ -49,7 +50,7 @@ def test_v_rand_is_its_definition(truth: NDArray, prediction: NDArray) -> None:
 @given(IDS, IDS)
 @settings(max_examples=60, deadline=None)
 def test_rand_error_is_that_of_scikit_image(truth: NDArray, prediction: NDArray) -> None:
-    """Up to its small-number guard; what it calls precision is our merge part and the reverse."""
+    """What it calls precision is a share of the truth's pairs: that is recall, our split part."""
     both, in_truth, in_prediction = pairs_together(truth, prediction)
     alone = int((truth > 0).sum())
     if in_truth == alone or in_prediction == alone or both == alone:
@@ -58,10 +59,13 @@ def test_rand_error_is_that_of_scikit_image(truth: NDArray, prediction: NDArray)
     error, precision, recall = adapted_rand_error(truth, prediction, ignore_labels=(0,))
     scores = metrics.partition_scores(truth, prediction)
     assert scores.rand_error == pytest.approx(error, abs=1e-9)
-    assert {round(precision, 9), round(recall, 9)} == {
-        round((both - alone) / (in_truth - alone), 9),
-        round((both - alone) / (in_prediction - alone), 9),
-    }
+    assert precision == pytest.approx((both - alone) / (in_truth - alone), abs=1e-9)
+    assert recall == pytest.approx((both - alone) / (in_prediction - alone), abs=1e-9)
+    # Its two numbers are our parts, once the pairs of a pixel with itself are counted again.
+    split = (precision * (in_truth - alone) + alone) / in_truth
+    merge = (recall * (in_prediction - alone) + alone) / in_prediction
+    assert scores.v_rand_split == pytest.approx(split, abs=1e-9)
+    assert scores.v_rand_merge == pytest.approx(merge, abs=1e-9)
 
 
 @given(IDS, IDS)
@@ -128,10 +132,23 @@ def test_truth_scores_1_against_itself() -> None:
 
 def test_truth_scores_1_against_itself_on_real_slices(shared_data: Path) -> None:
     labels = open_image(shared_data / "isbi2012" / "train-labels.tif", as_label=True)
-    for page in (0, 19, 29):
+    for page in range(0, 30, 3):
         inside = np.asarray(labels.data[page]) > 0
         segments = metrics.thinned_segments(inside.astype(np.float32))
-        assert metrics.partition_scores(ndimage.label(inside)[0], segments).v_rand > 0.9999
+        assert metrics.partition_scores(ndimage.label(inside)[0], segments).v_rand == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_truth_of_any_cells_scores_1_against_itself(seed: int, width_px: int) -> None:
+    """Cells grown from random points, with bands between them that meet the edge at any angle."""
+    points = np.random.default_rng(seed).random((8, 2)) * (50, 70)
+    pixels = np.indices((50, 70)).reshape(2, -1).T
+    near = np.sort(np.linalg.norm(pixels[:, None] - points, axis=2), axis=1)
+    inside = (near[:, 1] - near[:, 0] > width_px).reshape(50, 70)
+    assume(inside.any())
+    segments = metrics.thinned_segments(inside.astype(np.float32))
+    assert metrics.partition_scores(ndimage.label(inside)[0], segments).v_rand == 1
 
 
 def test_segments_of_everything_and_nothing() -> None:
@@ -198,6 +215,47 @@ def test_objects_are_matched_as_well_as_possible(
     assert counted.found == best
     assert counted.found + counted.missed == len(np.unique(truth[truth > 0]))
     assert counted.found + counted.invented == len(np.unique(prediction[prediction > 0]))
+
+
+def test_slices_without_foreground_choose_no_threshold() -> None:
+    truth = ndimage.label(cells())[0]
+    soft = np.where(cells(), 0.75, 0.65).astype(np.float32)
+    threshold, scores = metrics.best_threshold([0 * truth, truth], [soft, soft])
+    assert threshold == 0.7
+    assert np.isnan(scores[0].v_rand)
+    assert scores[1].v_rand == 1
+    assert metrics.best_threshold([0 * truth], [soft], (0.3, 0.6))[0] == 0.3
+
+
+def test_classes_that_do_not_fit_are_named() -> None:
+    with pytest.raises(DataError, match=r"truth of \(2, 3\).*prediction of \(3, 2\)"):
+        metrics.confusion(np.zeros((2, 3), int), np.zeros((3, 2), int), 2)
+    with pytest.raises(DataError, match=r"class ids from 0 to 1 .* there is 2"):
+        metrics.confusion(np.array([[0, 1]]), np.array([[2, 1]]), 2)
+    with pytest.raises(DataError, match=r"class ids from 0 to 1 .* there is -1"):
+        metrics.confusion(np.array([[0, 1]]), np.array([[-1, 1]]), 2)
+
+
+def test_ids_that_do_not_fit_are_named() -> None:
+    with pytest.raises(DataError, match=r"Segments of \(2, 3\).*of \(3, 2\)"):
+        metrics.match_objects(np.ones((2, 3), int), np.ones((3, 2), int))
+    with pytest.raises(DataError, match="ids from 0 to 2147483647, but they reach from -1 to 4"):
+        metrics.match_objects(np.array([[1, 1]]), np.array([[-1, 4]]))
+    with pytest.raises(DataError, match=r"reach from 1 to 2147483648: number the objects anew"):
+        metrics.partition_scores(np.array([[1, 1]]), np.array([[1, 2**31]]))
+
+
+@given(IDS, IDS, st.sampled_from([0.2, 0.5]))
+@settings(max_examples=30, deadline=None)
+def test_large_ids_cost_nothing(truth: NDArray, prediction: NDArray, threshold: float) -> None:
+    """Ids of any size, as trackers give them, count as small ones do."""
+    large = np.array([0, 2**31 - 1, 7, 10**9, 12])
+    counted = metrics.match_objects(large[truth], large[prediction], threshold)
+    expected = metrics.match_objects(truth, prediction, threshold)
+    assert vars(counted) == pytest.approx(vars(expected))
+    one = metrics.partition_scores(large[truth], large[prediction])
+    other = metrics.partition_scores(truth, prediction)
+    assert vars(one) == pytest.approx(vars(other), nan_ok=True)
 
 
 def test_average_precision_and_its_sum() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from overtile.metrics.partitions import shared_pixels
+from overtile.metrics.partitions import shared_pixels, totals
 
 
 @dataclass(frozen=True)
@@ -45,36 +45,54 @@ def match_objects(
     Parameters
     ----------
     truth, prediction
-        Object ids (y x), 0 for background.
+        Object ids (y x), 0 for background; they need not be consecutive.
     threshold
-        From 0.5 on no object can have two partners; below, those are chosen that match most
-        objects, and among these the largest overlap.
+        0 to 1, exclusive: an IoU of exactly this is no match. From 0.5 on no object can have two
+        partners; below, those are chosen that match most objects, and among these the largest
+        overlap.
+
+    Raises
+    ------
+    DataError
+        Different shapes, or an id below 0.
     """
     truth_ids, predicted_ids, counts = shared_pixels(truth, prediction)
-    area_truth = np.bincount(truth_ids, counts)
-    area_predicted = np.bincount(predicted_ids, counts)
-    both = (truth_ids > 0) & (predicted_ids > 0)
-    i, j, shared = truth_ids[both], predicted_ids[both], counts[both]
-    overlap = shared / (area_truth[i] + area_predicted[j] - shared)
-    table = np.zeros((len(area_truth), len(area_predicted)))
-    # A match counts more than any sum of overlaps, so that their number is maximised first.
-    good = overlap > threshold
-    table[i[good], j[good]] = overlap[good] + len(counts)
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    chosen = table[rows, columns]
-    found = int((chosen > 0).sum())
+    truth_areas, i = totals(truth_ids, counts)
+    predicted_areas, j = totals(predicted_ids, counts)
+    overlap = counts / (truth_areas[i] + predicted_areas[j] - counts)
+    good = (truth_ids > 0) & (predicted_ids > 0) & (overlap > threshold)
+    matched = overlap[good]
+    if threshold < 0.5:
+        matched = _one_to_one(i[good], j[good], matched)
+    found = len(matched)
     return Matches(
         found,
-        int((area_predicted[1:] > 0).sum()) - found,
-        int((area_truth[1:] > 0).sum()) - found,
-        float(chosen.sum()) - found * len(counts),
+        len(np.unique(predicted_ids[predicted_ids > 0])) - found,
+        len(np.unique(truth_ids[truth_ids > 0])) - found,
+        float(matched.sum()),
     )
+
+
+def _one_to_one(
+    i: NDArray[np.int64], j: NDArray[np.int64], overlap: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The overlaps of those pairs (i, j) that remain when no i and no j has two partners."""
+    rows, columns = (np.unique(ids, return_inverse=True)[1] for ids in (i, j))
+    table = np.zeros((rows.max(initial=-1) + 1, columns.max(initial=-1) + 1))
+    # A match counts more than any sum of overlaps, so that their number is maximised first.
+    bonus = len(overlap) + 1
+    table[rows, columns] = overlap + bonus
+    chosen = table[linear_sum_assignment(table, maximize=True)]
+    kept: NDArray[np.float64] = chosen[chosen > 0] - bonus
+    return kept
 
 
 def average_precision(matches: Matches) -> float:
     """TP / (TP + FP + FN), as in the Data Science Bowl 2018 and in StarDist's tables.
 
-    NaN where there is no object in truth and prediction: such an image says nothing of objects.
+    The bowl (Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7) then averages over thresholds of
+    the IoU from 0.5 to 0.95; this is one of them. NaN where there is no object in truth and
+    prediction: such an image says nothing of objects.
     """
     total = matches.found + matches.invented + matches.missed
     return matches.found / total if total else np.nan

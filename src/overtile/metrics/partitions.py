@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from overtile.errors import DataError
+
+# Those of the ISBI 2012 challenge.
 THRESHOLDS = tuple(step / 10 for step in range(11))
+# The product of two ids, which names a pair, must fit into 63 bits.
+LARGEST_ID = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,12 @@ class PartitionScores:
     v_info, v_info_split, v_info_merge
         The information-theoretic F-score and its parts.
     rand_error
-        1 - F-score of pairs of different pixels (the ISBI 2012 challenge's first measure): the
-        share of pairs that lie together in both, as precision and recall, without the pairs of a
-        pixel with itself, which V_rand counts; 0 is best.
+        1 - F-score of pixel pairs, the ISBI 2012 challenge's first measure (dismissed by the paper
+        above for V_rand): of the pairs together in the prediction those together in the truth
+        (precision), and the reverse (recall), over the foreground of the truth. Pairs are of two
+        different pixels (Rand 1971, doi:10.1080/01621459.1971.10482356); V_rand also counts each
+        pixel with itself. Of the thinned segments, where the challenge took those before thinning.
+        0 is best.
     """
 
     v_rand: float
@@ -57,11 +65,35 @@ def shared_pixels(
     -------
     truth_ids, prediction_ids, counts
         One entry for each pair of ids with a pixel in common, id 0 included.
+
+    Raises
+    ------
+    DataError
+        Different shapes, or an id below 0 or above 2^31 - 1.
     """
+    if truth.shape != prediction.shape:
+        raise DataError(
+            f"Segments of {truth.shape} pixels in the truth and of {prediction.shape} in the "
+            "prediction cannot be compared: expected the same shape."
+        )
+    for ids in (truth, prediction):
+        if ids.min(initial=0) < 0 or ids.max(initial=0) > LARGEST_ID:
+            raise DataError(
+                f"Expected ids from 0 to {LARGEST_ID}, but they reach from {ids.min()} to "
+                f"{ids.max()}: number the objects anew, with 0 where there is none."
+            )
     width = int(prediction.max(initial=0)) + 1
     both = truth.astype(np.int64).ravel() * width + prediction.ravel()
     pairs, counts = np.unique(both, return_counts=True)
     return pairs // width, pairs % width, counts.astype(np.int64)
+
+
+def totals(
+    ids: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pixels of each different id, and for each entry of `ids` its place among these."""
+    _, places = np.unique(ids, return_inverse=True)
+    return np.bincount(places, counts).astype(np.int64), places
 
 
 def thinned_segments(foreground: NDArray[np.floating], threshold: float = 0.5) -> NDArray[np.int32]:
@@ -99,7 +131,7 @@ def partition_scores(truth: NDArray[np.integer], segments: NDArray[np.integer]) 
     Parameters
     ----------
     truth
-        Segment ids (y x); 0 is no segment and left out.
+        Segment ids (y x); 0, as anything below it, is no segment and left out.
     segments
         Predicted ids, same shape; all pixels of 0 together are one segment.
 
@@ -107,14 +139,19 @@ def partition_scores(truth: NDArray[np.integer], segments: NDArray[np.integer]) 
     -------
     PartitionScores
         Without any foreground in the truth, all NaN.
+
+    Raises
+    ------
+    DataError
+        Different shapes, or a predicted id below 0.
     """
-    inside = truth > 0
-    total = int(inside.sum())
+    truth_ids, segment_ids, counts = shared_pixels(np.maximum(truth, 0), segments)
+    inside = truth_ids > 0
+    truth_ids, segment_ids, counts = truth_ids[inside], segment_ids[inside], counts[inside]
+    total = int(counts.sum())
     if total == 0:
         return PartitionScores(*[np.nan] * 7)
-    truth_ids, segment_ids, counts = shared_pixels(truth[inside], segments[inside])
-    of_truth = np.bincount(truth_ids, counts)
-    of_segment = np.bincount(segment_ids, counts)
+    of_truth, of_segment = totals(truth_ids, counts)[0], totals(segment_ids, counts)[0]
     together, in_truth, in_segments = (_sum_of_squares(c) for c in (counts, of_truth, of_segment))
     split, merge = together / in_truth, together / in_segments
     # The same without the pairs of a pixel with itself, of which there are `total`.
@@ -152,6 +189,12 @@ def best_threshold(
         Predicted probabilities (y x) of the inside of segments.
     thresholds
         To choose from; the first of equals is taken.
+
+    Returns
+    -------
+    threshold, scores
+        The mean is over the slices with any foreground in the truth; the scores of the others are
+        NaN. Without any such slice, the first threshold.
     """
     scored = {
         threshold: [
@@ -160,8 +203,13 @@ def best_threshold(
         ]
         for threshold in thresholds
     }
-    best = max(thresholds, key=lambda t: float(np.mean([score.v_rand for score in scored[t]])))
+    best = max(thresholds, key=lambda t: _mean_v_rand(scored[t]))
     return best, scored[best]
+
+
+def _mean_v_rand(scores: Sequence[PartitionScores]) -> float:
+    defined = [score.v_rand for score in scores if not np.isnan(score.v_rand)]
+    return float(np.mean(defined)) if defined else 0.0
 
 
 def _sum_of_squares(counts: NDArray[np.generic]) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from overtile.errors import DataError
+
 
 def confusion(
     truth: NDArray[np.integer], prediction: NDArray[np.integer], classes: int
@@ -21,9 +23,28 @@ def confusion(
         Class ids, same shape.
     classes
         K. The sum of the (K, K) tables of several images is that of all of them together.
+
+    Raises
+    ------
+    DataError
+        Different shapes, or a class id of K or above, or below 0, on a labelled pixel.
     """
+    if truth.shape != prediction.shape:
+        raise DataError(
+            f"A truth of {truth.shape} pixels and a prediction of {prediction.shape} cannot be "
+            "compared: expected the same shape."
+        )
     labelled = truth >= 0
-    both = truth[labelled].astype(np.int64) * classes + prediction[labelled]
+    rows = truth[labelled].astype(np.int64)
+    columns = prediction[labelled].astype(np.int64)
+    lowest = columns.min(initial=0)
+    highest = max(rows.max(initial=0), columns.max(initial=0))
+    if lowest < 0 or highest >= classes:
+        raise DataError(
+            f"Expected class ids from 0 to {classes - 1} on labelled pixels, "
+            f"but there is {lowest if lowest < 0 else highest}: give the number of all classes."
+        )
+    both = rows * classes + columns
     return np.bincount(both, minlength=classes**2).reshape(classes, classes)
 
 
