@@ -188,6 +188,9 @@ def fastest(
         ["channels_last", "contiguous"] if settings.layout == "auto" else [settings.layout]
     )
     batch = next_batch()
+    # The first steps of a process are slow, which must not speak against the first alternative.
+    first = settings.model_copy(update={"precision": precisions[0], "layout": layouts[0]})
+    measure_step_s(Step(networks.build(first.network), first).to(device), batch, repeats=1)
     best: tuple[float, Settings] | None = None
     for precision in precisions:
         for layout in layouts:
