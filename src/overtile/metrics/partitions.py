@@ -23,6 +23,9 @@ from skimage.morphology import skeletonize
 from overtile.errors import DataError
 
 # Those of the ISBI 2012 challenge.
+FARTHEST_PX = 64
+"""Boundaries are continued no farther: a wider band is background, and would cost minutes."""
+
 THRESHOLDS = tuple(step / 10 for step in range(11))
 # The product of two ids, which names a pair, must fit into 63 bits.
 LARGEST_ID = 2**31 - 1
@@ -119,7 +122,11 @@ def thinned_segments(foreground: NDArray[np.floating], threshold: float = 0.5) -
     than any band is wide.
     """
     boundary = foreground <= threshold
-    reach = int(ndimage.distance_transform_edt(boundary).max()) + 2 if not boundary.all() else 0
+    reach = (
+        min(int(ndimage.distance_transform_edt(boundary).max()) + 2, FARTHEST_PX)
+        if not boundary.all()
+        else 0
+    )
     skeleton = skeletonize(np.pad(boundary, reach, mode="edge"))
     inside = tuple(slice(reach, reach + size) for size in boundary.shape)
     return ndimage.label(~skeleton[inside])[0].astype(np.int32)
