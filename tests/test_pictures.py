@@ -66,11 +66,11 @@ class TestOverlay:
         """The prediction over the truth over the image; unlabelled has no outline."""
         random = np.random.default_rng(seed)
         truth = random.integers(-1, 3, (height, width))
-        found = random.integers(0, 3, (height, width))
+        found = random.integers(-1, 3, (height, width))
         image = random.normal(size=(1, height, width))
         expected = pictures.to_rgb(image)
         expected[outline(np.maximum(truth, 0))] = pictures.TRUTH
-        expected[outline(found)] = pictures.PREDICTION
+        expected[outline(np.maximum(found, 0))] = pictures.PREDICTION
         assert np.array_equal(pictures.overlay(image, found, truth), expected)
 
     def test_without_truth(self) -> None:
@@ -83,6 +83,7 @@ class TestOverlay:
 
     def test_tints_by_class(self) -> None:
         classes = np.repeat([0, 1, 2, 3], 5)[None].repeat(20, axis=0)
+        classes[:, :2] = -1  # unlabelled
         plain = pictures.to_rgb(IMAGE).astype(float)
         shown = pictures.overlay(IMAGE, classes, tinted=True)
         inside = ~outline(classes)
@@ -91,6 +92,8 @@ class TestOverlay:
             here = inside & (classes == number)
             mixed = (1 - pictures.TINT) * plain[here] + pictures.TINT * pictures.colours(4)[number]
             assert np.abs(shown[here] - mixed).max() <= 0.5 + 1e-9
+        nothing = np.full((20, 20), -1)
+        assert np.array_equal(pictures.overlay(IMAGE, nothing, tinted=True), plain)
 
 
 def test_errors_by_kind() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Picture
@@ -155,6 +155,7 @@ def test_a_dot_for_each_image_that_has_the_score(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.floats(-50, 50), st.floats(0, 100))
 def test_the_ends_of_the_line_hold_all_scores(low: float, width: float) -> None:
     left, right = _ends(low, low + width)

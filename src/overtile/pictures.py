@@ -67,10 +67,11 @@ def overlay(
     image
         (c y x), any type.
     prediction
-        Class or object ids (y x); its outlines are orange.
+        Class or object ids (y x); its outlines are orange. Pixels of -1, unlabelled, have neither
+        outline nor tint.
     truth
         The same for the truth; its outlines are blue, and lie below: blue is seen where the two
-        differ. Pixels of -1, unlabelled, have no outline.
+        differ. Pixels of -1 have no outline.
     tinted
         Whether the prediction is class ids that shine through in their `colours` as well.
 
@@ -79,7 +80,7 @@ def overlay(
     array of uint8
         RGB (y x 3).
     """
-    picture = to_rgb(image)
+    picture, prediction = to_rgb(image), np.maximum(prediction, 0)
     if tinted:
         tints = colours(int(prediction.max()) + 1)[prediction]
         mixed = np.round((1 - TINT) * picture + TINT * tints).astype(np.uint8)

@@ -36,7 +36,7 @@ def draw_sample(
     seed, index
         What the picture depends on, alone.
     size
-        (y, x) in pixels.
+        (y, x) in pixels, each at least 32: less has room for hardly a cell.
 
     Returns
     -------
