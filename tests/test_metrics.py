@@ -270,3 +270,16 @@ def test_overlap_is_summed_over_matches() -> None:
     truth = np.array([[1, 1, 1, 1, 0, 2, 2, 2]])
     found = np.array([[5, 5, 5, 0, 0, 7, 7, 7]])
     assert metrics.match_objects(truth, found).overlap == pytest.approx(0.75 + 1)
+
+
+@pytest.mark.parametrize(("width", "parts"), [(100, 2), (180, 1)])
+def test_how_wide_a_boundary_is_continued(width: int, parts: int) -> None:
+    """Within the stated bound a band keeps its sides apart; far beyond it they may merge."""
+    inside = np.ones((300, 300), np.float32)
+    inside[:, 60 : 60 + width] = 0
+    assert metrics.thinned_segments(inside).max() == parts
+
+
+def test_nan_is_not_foreground() -> None:
+    inside = np.where(cells(), 1.0, np.nan)
+    assert metrics.thinned_segments(inside).max() == 4
