@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage, stats
+from scipy.interpolate import CubicSpline
 
-from overtile.augment import Augmentation, context_size, elastic_std
+from overtile.augment import Augmentation, _Drawn, context_size, elastic_std
 from overtile.settings import AugmentSettings
 
 STILL = AugmentSettings(
@@ -98,6 +100,70 @@ def test_a_window_never_leaves_its_slab(
     act = Augmentation(chosen, window)
     places = act._grid(act._draw(torch.tensor([seed, seed + 1])), size, torch.device("cpu"))
     assert places.abs().max() <= 1
+
+
+@given(st.integers(8, 100), st.floats(0, 1), st.booleans(), st.floats(0, 30), st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_the_worst_that_can_be_drawn_stays_inside(
+    window: int, scale: float, rotate: bool, std: float, grid: int
+) -> None:
+    """Every knot at its limit, with the signs that reach farthest, an eighth of a turn, zoomed."""
+    chosen = AugmentSettings(
+        deform=1, scale=scale, rotate=rotate, elastic_std_px=std, elastic_grid=grid
+    )
+    act, size = Augmentation(chosen, window), context_size(chosen, window)
+    # One pattern of signs for each row of the spline: it makes every term of that row positive.
+    signs = torch.where(act.spline < 0, -1.0, 1.0)
+    knots = 2 * act.std_px * signs[:, :, None] * signs[:, None]
+    eighth = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5 if rotate else torch.eye(2)
+    linear = (float(np.exp(scale)) * eighth).expand(window, 2, 2)
+    none = torch.zeros(window)
+    drawn = _Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none)
+    places = act._grid(drawn, size, torch.device("cpu")) * (size - 1) / 2
+    # The bicubic kernel reads two pixels to each side.
+    assert places.abs().max() <= (size - 1) / 2 - 2
+
+
+def test_without_deformation_no_context_is_needed() -> None:
+    assert context_size(AugmentSettings(deform=0), 256) == 256
+
+
+def test_displacements_are_a_truncated_normal() -> None:
+    act = Augmentation(with_(deform=1, elastic_std_px=10), 572)
+    values = act._draw(torch.arange(2000)).displacement.flatten().double().numpy() / 10
+    assert stats.kstest(values, stats.truncnorm(-2, 2).cdf).pvalue > 1e-3
+
+
+def test_labels_are_scipys_at_the_same_places() -> None:
+    """Displaced by a spline through the knots, then turned and scaled: all done once more."""
+    chosen = AugmentSettings(deform=1)
+    window, size = 48, context_size(chosen, 48)
+    image, target, weight, _ = slab(size, 1)
+    act, seeds = Augmentation(chosen, window), torch.tensor([3])
+    drawn = act._draw(seeds)
+    knots, line = np.linspace(0, window - 1, 3), np.arange(window)
+    bent = drawn.displacement[0].double().numpy()
+    for axis in (1, 2):
+        bent = CubicSpline(knots, bent, axis=axis, bc_type="natural")(line)
+    x, y = bent + np.stack(np.meshgrid(line, line)) - (window - 1) / 2
+    (xx, xy), (yx, yy) = drawn.linear[0].double().numpy()
+    rows, columns = (part + (size - 1) / 2 for part in (yx * x + yy * y, xx * x + xy * y))
+    expected = ndimage.map_coordinates(target[0].numpy(), [rows, columns], order=0)
+    _, labels, _ = act(image, target, weight, seeds)
+    # They may differ only where a place is as near to two pixels as float32 can tell.
+    tie = np.minimum(np.abs(rows % 1 - 0.5), np.abs(columns % 1 - 0.5)) < 1e-3
+    assert tie.mean() < 0.02
+    assert np.array_equal(labels[0].numpy()[~tie], expected[~tie])
+
+
+def test_lower_precision_around_it_moves_nothing() -> None:
+    chosen = AugmentSettings(deform=1)
+    act = Augmentation(chosen, 64)
+    drawn, size = act._draw(torch.arange(8)), context_size(chosen, 64)
+    expected = act._grid(drawn, size, torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16):
+        places = act._grid(drawn, size, torch.device("cpu"))
+    assert torch.equal(places, expected)
 
 
 @pytest.mark.parametrize("window", [8, 32, 128, 512])

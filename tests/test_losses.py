@@ -56,6 +56,31 @@ def test_several_classes_at_a_pixel() -> None:
     assert torch.allclose(loss(logits, hot, weight, SIGMOID), expected)
 
 
+SEVERAL = [SIGMOID, LossSettings(activation="sigmoid", cross_entropy=0, dice=1)]
+
+
+@pytest.mark.parametrize("chosen", SEVERAL)
+def test_several_classes_with_pixels_left_out(chosen: LossSettings) -> None:
+    """A pixel that is -1 in one class counts as one of weight 0, whatever it is in the others."""
+    logits, _, weight = case()
+    random = torch.Generator().manual_seed(1)
+    hot = (torch.rand(2, 3, 5, 6, generator=random) < 0.5).double()
+    out = torch.rand(2, 5, 6, generator=random) < 0.3
+    marked = hot.clone()
+    marked[:, 1][out] = -1
+    expected = loss(logits, hot, weight.masked_fill(out, 0), chosen)
+    assert torch.allclose(loss(logits, marked, weight, chosen), expected)
+
+
+@pytest.mark.parametrize("chosen", SEVERAL)
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_several_classes_of_any_type(chosen: LossSettings, dtype: torch.dtype) -> None:
+    logits, _, weight = case()
+    hot = torch.rand(2, 3, 5, 6, generator=torch.Generator().manual_seed(1)) < 0.5
+    value = loss(logits, hot.to(dtype), weight, chosen)
+    assert torch.equal(value, loss(logits, hot.double(), weight, chosen))
+
+
 def test_dice_is_its_formula() -> None:
     logits, target, weight = case()
     target[target == 2] = 1  # a class that no pixel has is left out

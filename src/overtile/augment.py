@@ -16,12 +16,16 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from overtile.settings import AugmentSettings
 
 TRUNCATED_STD = 2.0
-"""Elastic displacements are normal, drawn again beyond so many standard deviations."""
+"""Elastic displacements are normal, truncated at so many standard deviations."""
+
+KERNEL_PX = 2
+"""How far the bicubic kernel reaches from where it samples."""
 
 
 def elastic_std(settings: AugmentSettings, size_px: int) -> float:
@@ -50,13 +54,19 @@ def _spline(knots: int, at: NDArray[np.float64], derivative: int = 0) -> NDArray
 
 
 def context_size(settings: AugmentSettings, size_px: int) -> int:
-    """The side of a slab that a window of this side never leaves, whatever is drawn, in pixels."""
+    """The side of a slab that a window of this side never leaves, whatever is drawn, in pixels.
+
+    The bicubic kernel around every place stays inside as well. Where nothing is deformed, flips and
+    quarter turns need no context: the side of the window.
+    """
+    if not settings.deform:
+        return size_px
     half = (size_px - 1) / 2
     if settings.elastic_std_px:
         overshoot = np.abs(_spline(settings.elastic_grid, np.linspace(0, 1, 201))).sum(axis=1).max()
         half += elastic_std(settings, size_px) * TRUNCATED_STD * overshoot**2
     half *= math.exp(settings.scale) * (math.sqrt(2) if settings.rotate else 1)
-    return 2 * math.ceil(half + 0.5) + size_px % 2
+    return 2 * (math.ceil(half + 0.5) + KERNEL_PX) + size_px % 2
 
 
 @dataclass(frozen=True)
@@ -145,9 +155,13 @@ class Augmentation:
             turn = _rotation(quarters if deform else math.floor(quarters))
             zoom = math.exp(random.uniform(-set_.scale, set_.scale) * deform)
             flip = np.where((random.random(2) < 0.5) & set_.flip, -1.0, 1.0)
-            # Values beyond the limit are folded back inside, which keeps one draw per value.
-            normal = random.normal(size=(2, set_.elastic_grid, set_.elastic_grid))
-            normal = np.where(np.abs(normal) > TRUNCATED_STD, normal % 1.0, normal)
+            # By the inverse of the distribution, which needs one draw per value.
+            share = random.uniform(
+                ndtr(-TRUNCATED_STD),
+                ndtr(TRUNCATED_STD),
+                size=(2, set_.elastic_grid, set_.elastic_grid),
+            )
+            normal = ndtri(share)
             colour = np.array(
                 [
                     math.exp(random.uniform(-set_.gain, set_.gain)),
@@ -169,9 +183,12 @@ class Augmentation:
         place = torch.stack([x, y]).expand(len(drawn.linear), -1, -1, -1)
         if drawn.displacement is not None:
             spline = self.spline.to(device)
-            place = place + spline @ drawn.displacement.to(device) @ spline.T
-        linear = drawn.linear.to(device) * (2 / (slab_px - 1))
-        return torch.einsum("bij,bjhw->bhwi", linear, place)
+            # Autocast would round the product to 8 bits, which moves pixels.
+            with torch.autocast(device.type, enabled=False):
+                place = place + spline @ drawn.displacement.to(device) @ spline.T
+        # Element by element, because TF32 rounds matrix products: here it would move pixels.
+        linear = (drawn.linear.to(device) * (2 / (slab_px - 1)))[..., None, None]
+        return (linear[:, :, 0] * place[:, :1] + linear[:, :, 1] * place[:, 1:]).movedim(1, -1)
 
     def _recolour(self, image: Tensor, drawn: _Drawn, seeds: Tensor) -> Tensor:
         """Gamma between each window's own extremes, then gain, offset and noise."""

@@ -18,8 +18,8 @@ def loss(logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings)
     logits
         (b k *space), of any float type; computed in float32 at least.
     target
-        Class ids (b *space), integer, -1 where unlabelled; with sigmoid also (b k *space) float,
-        0 or 1 per class.
+        Class ids (b *space), integer, -1 where unlabelled; with sigmoid also (b k *space) of any
+        type, 0 or 1 per class. There, a pixel with a -1 in any class is unlabelled.
     weight
         Pixel weight (b *space), not negative; 0 also leaves a pixel out.
     settings
@@ -35,7 +35,10 @@ def loss(logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings)
     labelled = weight > 0
     if target.ndim < logits.ndim:
         labelled = labelled & (target != IGNORE)
-        target = one_hot(target, logits.shape[1]).to(logits.dtype)
+        target = one_hot(target, logits.shape[1])
+    else:
+        labelled = labelled & (target >= 0).all(dim=1)
+    target = target.to(logits.dtype)
     total = logits.new_zeros(())
     if settings.cross_entropy:
         energy = cross_entropy(logits, target, weight, labelled, settings.activation)
