@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(PIP_INSTALL) --editable '.[dev]'
+	$(PIP_INSTALL) --editable '.[dev,zarr,onnx,openvino,distributed]'
 	touch $@
 
 demo: .venv/ready

@@ -30,6 +30,12 @@ DOORS = {
     "tifffile": {"io"},
     "PIL": {"io", "pictures"},
     "safetensors": {"model"},
+    "zarr": {"io"},
+    "onnx": {"engines"},
+    "onnxruntime": {"engines"},
+    "openvino": {"engines"},
+    "dask": {"executors"},
+    "distributed": {"executors"},
 }
 NO_TORCH_BELOW = 3
 FREE_OF_TORCH = {"prediction", "evaluation", "layouts", "doctor", "pictures", "report"}
