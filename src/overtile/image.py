@@ -37,6 +37,20 @@ class Sliceable(Protocol):
         """The chosen part, as an array in memory."""
 
 
+class Store(Sliceable, Protocol):
+    """What is written part by part, and can be read back at once.
+
+    Disjoint parts may be written from several threads and processes at the same time; a store
+    travels to another process by pickling.
+    """
+
+    def __setitem__(self, key: Any, part: Any, /) -> None:
+        """Write a part, chosen by integers and slices of step 1."""
+
+    def sync(self) -> None:
+        """Return when all that this object has written is on the disk, safe from a power cut."""
+
+
 @dataclass(frozen=True)
 class Image:
     """Pixels with named axes.
@@ -48,15 +62,27 @@ class Image:
     axes
         One letter for each axis of `data`: those of "tczyx" that there are, in this order;
         y and x always.
+    spacing
+        Size of a pixel along each spatial axis that there is, in the order z y x; None where it is
+        not known.
+    unit
+        Of the spacing, in full and in the singular, as OME-Zarr has it ("micrometer"); empty where
+        it is not known.
+    by_window
+        Whether a small window can be read without decoding the whole: not from a PNG, a JPEG, or
+        a TIFF whose compressed strips are large. Such an image is better read once, and kept.
 
     Raises
     ------
     DataError
-        The axes are not of this form, or do not fit the data.
+        The axes are not of this form, or do not fit the data; or the spacing does not fit the axes.
     """
 
     data: Sliceable
     axes: str
+    spacing: tuple[float, ...] | None = None
+    unit: str = ""
+    by_window: bool = True
 
     def __post_init__(self) -> None:
         known = "".join(axis for axis in AXES if axis in self.axes)
@@ -65,6 +91,15 @@ class Image:
             raise DataError(
                 f"The axes '{self.axes}' do not fit an array of {len(shape)} axes: expected one "
                 f"letter for each, those of '{AXES}' that there are, in this order, with y and x."
+            )
+        spatial = "".join(axis for axis in self.axes if axis in "zyx")
+        if self.spacing is not None and not (
+            len(self.spacing) == len(spatial)
+            and all(math.isfinite(size) and size > 0 for size in self.spacing)
+        ):
+            raise DataError(
+                f"The spacing {self.spacing} does not fit the axes '{self.axes}': expected one "
+                f"positive size of a pixel for each of '{spatial}', in this order."
             )
 
 
@@ -100,17 +135,35 @@ def as_image(array: NDArray[Any]) -> Image:
         raise DataError(f"The array of shape {array.shape} has no pixels: expected at least one.")
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
-    if array.ndim == 2:
-        return Image(array, "yx")
-    if array.ndim in (3, 4) and array.shape[-1] <= MOST_COLOURS:
-        channels_first = np.moveaxis(_without_opaque_alpha(array), -1, 0)
-        return Image(channels_first, "cyx" if array.ndim == 3 else "czyx")
-    if array.ndim == 3:
-        return Image(array, "zyx")
-    if array.ndim == 4 and array.shape[1] <= MOST_COLOURS:
-        return Image(array.swapaxes(0, 1), "czyx")
+    letters = axes_by_shape(array.shape)
+    if letters.endswith("c"):
+        array = _without_opaque_alpha(array)
+    axes = "".join(sorted(letters, key=AXES.index))
+    return Image(array.transpose([letters.index(axis) for axis in axes]), axes)
+
+
+def axes_by_shape(shape: tuple[int, ...]) -> str:
+    """The letters of an array's axes, in their own order, by the rule of `as_image`.
+
+    Raises
+    ------
+    DataError
+        The shape does not say which axis is which.
+
+    Examples
+    --------
+    >>> axes_by_shape((100, 512, 512, 3))
+    'zyxc'
+    """
+    colour = shape[-1] <= MOST_COLOURS if shape else False
+    if len(shape) == 2:
+        return "yx"
+    if len(shape) == 3:
+        return "yxc" if colour else "zyx"
+    if len(shape) == 4 and (colour or shape[1] <= MOST_COLOURS):
+        return "zyxc" if colour else "zcyx"
     raise DataError(
-        f"An array of shape {array.shape} does not say which axis is which: expected (y x), "
+        f"An array of shape {shape} does not say which axis is which: expected (y x), "
         "(y x c), (z y x), (z y x c) or (z c y x) with at most 4 channels c. For any other, name "
         "them: Image(array, axes='czyx')."
     )
@@ -149,3 +202,88 @@ def planes(image: Image | NDArray[Any]) -> list[NDArray[Any]]:
     """All 2-D planes (c y x) of an image, or of an array as `as_image` understands it."""
     image = image if isinstance(image, Image) else as_image(image)
     return [read_plane(image, number) for number in range(count_planes(image))]
+
+
+class Planes:
+    """An image as a sequence of what a network takes: planes (c y x), or volumes (c z y x).
+
+    Nothing is read until a plane is sliced.
+
+    Parameters
+    ----------
+    image
+        With any axes.
+    dimensions
+        2 for planes, 3 for volumes.
+
+    Attributes
+    ----------
+    space
+        The spatial axes of a plane, "yx" or "zyx"; `shape` are their sizes.
+    leading
+        The other axes, without the channels.
+    channels
+        How many; 1 where the image has no such axis.
+
+    Raises
+    ------
+    DataError
+        Volumes are asked for, and the image has no axis z.
+    """
+
+    def __init__(self, image: Image, dimensions: int = 2) -> None:
+        self.image = image
+        self.space = AXES[-dimensions:]
+        if not set(self.space) <= set(image.axes):
+            raise DataError(
+                f"The image has the axes '{image.axes}' without z, and the model was made for "
+                "volumes: expected a stack (z y x), or a model for planes."
+            )
+        sizes = dict(zip(image.axes, image.data.shape, strict=True))
+        self.shape = tuple(sizes[axis] for axis in self.space)
+        self.channels = sizes.get("c", 1)
+        self.leading = "".join(axis for axis in image.axes if axis not in self.space + "c")
+        self._leading_sizes = tuple(sizes[axis] for axis in self.leading)
+
+    def __len__(self) -> int:
+        """Number of planes."""
+        return math.prod(self._leading_sizes)
+
+    def __getitem__(self, number: int) -> Plane:
+        """One plane, still unread; the last of the leading axes runs fastest."""
+        return Plane(self, self.place(number))
+
+    def place(self, number: int) -> dict[str, int]:
+        """Where a plane lies along the leading axes."""
+        indices = np.unravel_index(number, self._leading_sizes) if self.leading else ()
+        return {axis: int(i) for axis, i in zip(self.leading, indices, strict=True)}
+
+    def axes_of(self, classes: int | None) -> tuple[str, tuple[int, ...]]:
+        """Axes and shape of a result for all planes: with so many classes as channels, or none."""
+        axes = [a for a in AXES if a in self.leading + self.space + ("c" if classes else "")]
+        sizes = dict(zip(self.leading + self.space, self._leading_sizes + self.shape, strict=True))
+        sizes["c"] = classes or 0
+        return "".join(axes), tuple(sizes[axis] for axis in axes)
+
+    def key(self, axes: str, number: int, write: tuple[slice, ...]) -> tuple[int | slice, ...]:
+        """The index of a part of a plane in a result with these axes."""
+        inside = dict(zip(self.space, write, strict=True))
+        place = self.place(number)
+        return tuple(place.get(axis, inside.get(axis, slice(None))) for axis in axes)
+
+
+class Plane:
+    """One plane (c *space) of an image, read where it is sliced."""
+
+    def __init__(self, planes: Planes, place: dict[str, int]) -> None:
+        self._image, self._place = planes.image, place
+        self._space = planes.space
+        self.shape = (planes.channels, *planes.shape)
+        self.dtype = planes.image.data.dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
+        """The chosen channels and part, in memory."""
+        chosen: dict[str, Any] = dict(zip("c" + self._space, key, strict=True)) | self._place
+        axes = self._image.axes
+        part = np.asarray(self._image.data[tuple(chosen[axis] for axis in axes)])
+        return part if "c" in axes else part[None][key[0]]

@@ -1,83 +1,40 @@
-"""Image files: one module a format, one contract, one line a format in the table.
+"""Image files: one module a format, one contract, one line a format in the table (`formats`).
 
 `open` gives an `Image` whose data can be sliced; `write` makes a file that appears whole or not at
-all.
+all; `create` makes one that is filled part by part, by several processes if need be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.errors import FormatError
-from overtile.image import Image, Sliceable
-from overtile.io.output import check_free, new_file
-from overtile.io.pillow import open_jpeg, open_png, write_png
-from overtile.io.tiff import open_tiff, write_tiff
+from overtile.errors import DataError, FormatError, OutputError
+from overtile.image import Image, Sliceable, Store
+from overtile.io.formats import FORMATS, Format, check_content, format_of, is_known
+from overtile.io.output import Manner, check_free, check_room, move, new_file, new_path, remove
+from overtile.io.windows import blocks
 
-__all__ = ["FORMATS", "Format", "check_free", "format_of", "is_known", "new_file", "open", "write"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "check_free",
+    "check_room",
+    "create",
+    "finish",
+    "format_of",
+    "is_known",
+    "move",
+    "new_file",
+    "open",
+    "reopen",
+    "write",
+]
 
-
-@dataclass(frozen=True)
-class Format:
-    """A file format.
-
-    Attributes
-    ----------
-    name, suffixes, signatures
-        What it is called, how its files end (lower case), and how their content begins.
-    open
-        From (path, as_label) to an image.
-    write
-        From (binary file, image, colours of values); None where we do not write it.
-    stacks
-        Whether a file can hold more than one plane.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    signatures: tuple[bytes, ...]
-    open: Callable[[Path, bool], Image]
-    write: Callable[[BinaryIO, Image, NDArray[np.uint8] | None], None] | None
-    stacks: bool
-
-
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-FORMATS = (
-    Format("TIFF", (".tif", ".tiff"), TIFF_SIGNATURES, open_tiff, write_tiff, stacks=True),
-    Format("PNG", (".png",), (b"\x89PNG\r\n\x1a\n",), open_png, write_png, stacks=False),
-    # JPEG is lossy: it would change labels and probabilities, so it is only read.
-    Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_jpeg, None, stacks=False),
-)
-
-
-def is_known(path: Path) -> bool:
-    """Whether the suffix of a name is that of a format in the table."""
-    return any(path.suffix.lower() in form.suffixes for form in FORMATS)
-
-
-def format_of(path: Path) -> Format:
-    """The format that the suffix of a name stands for, whether or not there is such a file.
-
-    Raises
-    ------
-    FormatError
-        The suffix is that of no format in the table.
-    """
-    for form in FORMATS:
-        if path.suffix.lower() in form.suffixes:
-            return form
-    known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
-    raise FormatError(
-        f"{path} has the suffix '{path.suffix}', which is not that of an image file that "
-        f"Overtile knows: {known}."
-    )
+COPIED_PX = 2048
+"""Side of the parts in which an image is copied into a store: 16 MiB of floats a plane."""
 
 
 def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - io.open, as in numpy
@@ -103,7 +60,7 @@ def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - 
     """
     path = Path(path)
     form = format_of(path)
-    _check_content(path, form)
+    check_content(path, form)
     return form.open(path, as_label)
 
 
@@ -114,65 +71,141 @@ def write(
     *,
     overwrite: bool = False,
     colours: NDArray[np.uint8] | None = None,
+    spacing: tuple[float, ...] | None = None,
+    unit: str = "",
+    overviews: bool = False,
 ) -> None:
     """A new image file, which gets its name when it is complete.
 
     Parameters
     ----------
     path
-        The suffix chooses the format: TIFF holds everything, deflated; PNG one plane of uint8 or
-        uint16, or RGB of uint8.
+        The suffix chooses the format: TIFF holds everything, deflated (.ome.tif with OME-XML);
+        Zarr everything, .npy everything but axes and spacing; PNG one plane of uint8 or uint16, or
+        RGB of uint8.
     array
-        The pixels.
+        The pixels, or anything sliceable: a large one is read part by part.
     axes
         Of the array, as in `Image`: "yx", "zyx", "cyx" ...
     overwrite
         Whether a file of this name may be replaced.
     colours
         (n, 3), in which viewers show the values 0 to n - 1 of class ids in uint8; the values
-        themselves are stored as they are.
+        themselves are stored as they are. For TIFF and PNG.
+    spacing, unit
+        Size of a pixel, as in `Image`. For TIFF and Zarr.
+    overviews
+        Whether smaller copies are added to a TIFF, for viewers; a Zarr always has them.
 
     Raises
     ------
     FormatError
-        An unknown suffix, one that we only read, or pixels that the format cannot hold.
+        An unknown suffix, one that we only read, or pixels or a unit that the format cannot hold.
     DataError
-        Axes that do not fit the array.
+        Axes that do not fit the array, or a spacing that does not fit the axes.
     OutputError
         The file exists already, or cannot be written.
+    MissingError
+        Zarr is not installed.
     """
     path = Path(path)
     form = format_of(path)
-    if form.write is None:
+    image = Image(array, axes, spacing, unit)
+    if form.write is not None:
+        with new_file(path, overwrite) as file:
+            form.write(file, image, Manner(path.name, colours, overviews))
+    elif form.create is not None:
+        with new_path(path, overwrite) as part:
+            _copy(form, part, image)
+    else:
         raise FormatError(
             f"{path} would be a {form.name}, which changes values when it compresses: use .png, "
             "or .tif, which holds everything."
         )
-    image = Image(array, axes)
-    with new_file(path, overwrite) as file:
-        form.write(file, image, colours)
 
 
-def _check_content(path: Path, form: Format) -> None:
-    """Compare the first bytes of a file with what its suffix says."""
-    if path.is_dir():
-        raise FormatError(f"{path} is a folder: expected an image file.")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}.") from error
-    if not start:
-        raise FormatError(f"{path} is empty (0 bytes): expected {form.name}. Copy it again.")
-    if start.startswith(form.signatures):
-        return
-    for other in FORMATS:
-        if start.startswith(other.signatures):
-            raise FormatError(
-                f"{path} is named like {form.name} but holds {other.name}: rename it to "
-                f"{path.with_suffix(other.suffixes[0]).name}."
-            )
-    raise FormatError(
-        f"{path} is named like {form.name}, but its first bytes are those of no image that "
-        "Overtile knows. Copy or export it again."
-    )
+def _copy(form: Format, path: Path, image: Image) -> None:
+    """Fill a new store with an image."""
+    assert form.create is not None
+    block = tuple(COPIED_PX if axis in "yx" else 1 for axis in image.axes)
+    store = form.create(path, image, block)
+    for window in blocks(image.data.shape, block):
+        store[window] = image.data[window]
+    if form.finish is not None:
+        form.finish(path)
+
+
+def create(
+    path: str | Path, like: Image, block: tuple[int, ...], *, overwrite: bool = False
+) -> Store:
+    """A new file or folder, full of zeros, to be written part by part; `finish` it at the end.
+
+    It has its name from the beginning, so that a run that was stopped can go on with `reopen`.
+
+    Parameters
+    ----------
+    path
+        Its suffix chooses the format.
+    like
+        With the axes, shape, type and spacing that the new image has; its pixels are not read.
+    block
+        Size along each axis of what is written at a time. All parts must begin on multiples of it,
+        and end on multiples or with the image: then no two of them share a file of a Zarr.
+    overwrite
+        Whether something of this name may be replaced.
+
+    Raises
+    ------
+    FormatError
+        The suffix is that of no format that can be written so.
+    DataError
+        A block that does not fit the axes.
+    OutputError
+        There is something of this name, or it cannot be written.
+    MissingError
+        Zarr is not installed.
+    """
+    path = Path(path)
+    form = format_of(path)
+    if form.create is None:
+        able = ", ".join(s for other in FORMATS if other.create for s in other.suffixes)
+        raise FormatError(
+            f"{path} would be a {form.name}, which is written in one go and not part by part: use "
+            f"one of {able}, and convert it afterwards."
+        )
+    if len(block) != len(like.axes) or min(block) < 1:
+        raise DataError(
+            f"The block {block} does not fit the axes '{like.axes}': expected a size of at least "
+            "1 for each."
+        )
+    check_free(path, overwrite)
+    remove(path)
+    return form.create(path, like, block)
+
+
+def reopen(path: str | Path) -> Store:
+    """The store that `create` made, to be written on, as after a run that was stopped.
+
+    Raises
+    ------
+    FormatError
+        It cannot be read, or has a format that is not written part by part.
+    OutputError
+        There is none.
+    """
+    path = Path(path)
+    form = format_of(path)
+    if form.reopen is None or not path.exists():
+        raise OutputError(f"{path} is no output that could be written on: create it anew.")
+    return form.reopen(path)
+
+
+def finish(path: str | Path) -> None:
+    """Complete what `create` made when all parts are written: smaller copies for viewers.
+
+    May be repeated after an interruption. Raises as `open`.
+    """
+    path = Path(path)
+    form = format_of(path)
+    if form.finish is not None:
+        form.finish(path)

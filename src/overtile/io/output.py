@@ -1,14 +1,44 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from overtile.errors import OutputError
+
+FOLDER_SUFFIX = ".zarr"
+"""Of the images that are folders: such a folder is an output like a file."""
+
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""One of these lies in every folder of Zarr (its specifications, versions 3 and 2)."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an image is written.
+
+    Attributes
+    ----------
+    name
+        Of the file when it is complete.
+    colours
+        (n, 3), in which viewers show the values 0 to n - 1 of class ids in uint8, or None.
+    overviews
+        Whether smaller copies for viewers are added, where the format can hold them.
+    """
+
+    name: str
+    colours: NDArray[np.uint8] | None = None
+    overviews: bool = False
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -17,27 +47,71 @@ def check_free(path: Path, overwrite: bool) -> None:
     Raises
     ------
     OutputError
-        Something of this name exists and `overwrite` is false, or it is a folder, or there is no
-        folder to write into.
+        Something of this name exists and `overwrite` is false, or it is a folder (other than a
+        Zarr), or there is no folder to write into.
     """
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() != FOLDER_SUFFIX:
         raise OutputError(f"{path} is a folder: expected the name of a file to write.")
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} exists already and is kept: choose another name, or allow it to be replaced "
             "(--overwrite, overwrite=True)."
         )
+    if path.is_dir() and any(path.iterdir()) and not any((path / n).exists() for n in ZARR_FILES):
+        raise OutputError(
+            f"{path} is a folder that holds no Zarr, and is not replaced: choose another name, or "
+            "remove it yourself."
+        )
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Create it.")
 
 
-@contextmanager
-def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to, which gets its name when all is written.
+def check_room(path: Path, needed_bytes: int) -> None:
+    """Pass where the disk has so many bytes free for an output.
 
-    Until then the bytes lie under a hidden temporary name in the same folder (a rename is atomic
-    only inside one file system); after any exception, Ctrl-C included, that file is removed and
-    whatever was at `path` is untouched.
+    Parameters
+    ----------
+    path
+        Of the output; the nearest folder above it that exists tells the disk.
+    needed_bytes
+        What it may take at most.
+
+    Raises
+    ------
+    OutputError
+        There is less.
+    """
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise OutputError(
+            f"{path} may need {needed_bytes / 1e9:.3f} GB, and {folder} has {free / 1e9:.3f} GB "
+            "free: make room, or choose a place on another disk."
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into our error.
+
+    Raises
+    ------
+    OutputError
+        No permission, disk full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+@contextmanager
+def new_path(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A path to make a file or folder at, which is moved to its name when it is complete.
+
+    Until then it lies under a hidden temporary name in the same folder (a rename is atomic only
+    inside one file system); after any exception, Ctrl-C included, it is removed and whatever was
+    at `path` is untouched.
 
     Raises
     ------
@@ -47,10 +121,39 @@ def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
     check_free(path, overwrite)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        with writing(path):
+            yield part
+        move(part, path, overwrite)
     finally:
-        part.unlink(missing_ok=True)
+        remove(part)
+
+
+@contextmanager
+def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to, which gets its name when all is written; as `new_path`."""
+    with new_path(path, overwrite) as part, part.open("xb") as file:
+        yield file
+        file.close()  # before it is renamed
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move(part: Path, path: Path, overwrite: bool = False) -> None:
+    """Give a file or folder that is complete its name, in the same file system.
+
+    Raises
+    ------
+    OutputError
+        As `check_free`; or the operating system refuses.
+    """
+    check_free(path, overwrite)
+    with writing(path):
+        if path.is_dir():
+            remove(path)
+        part.replace(path)

@@ -14,6 +14,7 @@ from PIL import ImageOps
 
 from overtile.errors import FormatError
 from overtile.image import Image
+from overtile.io.output import Manner
 
 GRAY, COLOUR = 0, 2
 """Colour types in the header of a PNG (ISO/IEC 15948, table 11.1)."""
@@ -41,7 +42,7 @@ def open_jpeg(path: Path, as_label: bool) -> Image:
     return _as_planes(_decode(path, as_label))
 
 
-def write_png(file: BinaryIO, image: Image, colours: NDArray[np.uint8] | None) -> None:
+def write_png(file: BinaryIO, image: Image, manner: Manner) -> None:
     """One plane of uint8 or uint16, or an RGB one of uint8.
 
     With colours, a palette PNG: values of uint8 stay what they are and are shown in the colours.
@@ -59,8 +60,8 @@ def write_png(file: BinaryIO, image: Image, colours: NDArray[np.uint8] | None) -
             "expected one plane of uint8 or uint16, or 3 channels of uint8. A .tif holds it."
         )
     picture = Pillow.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1) if rgb else array))
-    if colours is not None:
-        picture.putpalette(colours.tobytes())
+    if manner.colours is not None:
+        picture.putpalette(manner.colours.tobytes())
     picture.save(file, "PNG")
 
 
@@ -110,8 +111,8 @@ def _without_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
 
 def _as_planes(pixels: NDArray[Any]) -> Image:
     if pixels.ndim == 2:
-        return Image(pixels, "yx")
-    return Image(np.moveaxis(pixels, -1, 0), "cyx")
+        return Image(pixels, "yx", by_window=False)
+    return Image(np.moveaxis(pixels, -1, 0), "cyx", by_window=False)
 
 
 def damaged(path: Path, error: Exception) -> FormatError:

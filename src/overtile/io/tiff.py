@@ -1,7 +1,7 @@
 """TIFF, through tifffile: every bit depth and compression that it and imagecodecs know.
 
-A file is opened by reading its directory only; pages are decoded when they are sliced out, each on
-its own.
+A file is opened by reading its directory only; of its pages only those strips and tiles are decoded
+that a slice touches.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,15 +24,15 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 from overtile.errors import FormatError
 from overtile.image import AXES, Image
 from overtile.io.pillow import damaged
+from overtile.io.segments import Page, Segments
+from overtile.io.spacing import from_tiff
+from overtile.io.windows import Reordered, Window, resolve, size_of
 
 LETTERS = {"T": "t", "C": "c", "S": "c", "Z": "z", "Q": "z", "I": "z", "Y": "y", "X": "x"}
 """Axes as tifffile names them. Pages of which a file says nothing (Q, I) are a stack."""
 
 COLOURS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
 ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-
-CLASSIC_LIMIT = 2**32 - 2**25
-"""Bytes beyond which offsets of 32 bits may not do; some space is left for the directory."""
 
 
 def open_tiff(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contract for all formats
@@ -46,43 +48,26 @@ def open_tiff(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contra
         The file is damaged or truncated, or holds no image that we understand.
     """
     pages = TiffPages(path)
-    return Image(pages, pages.axes)
-
-
-def write_tiff(file: BinaryIO, image: Image, colours: NDArray[np.uint8] | None) -> None:
-    """An image of any axes and type, deflated, a page for each plane; RGB as one page.
-
-    With colours, values of uint8 stay what they are and are shown in the colours.
-    """
-    array = np.asarray(image.data[()])
-    rgb = image.axes == "cyx" and len(array) == 3 and array.dtype == np.uint8
-    table = None
-    if colours is not None:
-        table = np.zeros((3, 256), np.uint16)
-        table[:, : len(colours)] = colours.T.astype(np.uint16) * 257  # 255 becomes 65535
-    tifffile.imwrite(
-        file,
-        np.moveaxis(array, 0, -1) if rgb else array,
-        photometric="rgb" if rgb else "minisblack" if table is None else "palette",
-        colormap=table,
-        compression="zlib",
-        predictor=True,
-        bigtiff=array.nbytes > CLASSIC_LIMIT,
-        metadata={"axes": "YXS" if rgb else image.axes.upper()},
-    )
+    data = Reordered(pages, pages.letters)
+    return Image(data, data.axes, *pages.spacing, by_window=pages.by_window)
 
 
 class TiffPages:
-    """The pixels of a TIFF, as an array with axes in the house's order that is read by slicing.
+    """The pixels of a TIFF, its axes in the order of the file, as an array read by slicing.
 
-    The file is open only while it is read, so that any number of them can be at hand.
+    The file is open only while it is read, so that any number of them can be at hand, and read by
+    several threads at once.
 
     Attributes
     ----------
-    axes
-        Letters of "tczyx", in this order.
+    letters
+        Of the axes: those of "tczyx" that there are, in the order of the file.
     shape, dtype
         Of the whole. Truth values become 0 and 1.
+    spacing
+        Sizes of a pixel along those of z, y, x that there are, or None; and their unit.
+    by_window
+        Whether no part that has to be decoded as one is large.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,74 +87,85 @@ class TiffPages:
                 "pages of one size and type. Split it into one file each."
             )
         self._series: Any = found[0]
-        _check_pixels(path, self._series.keyframe)
-        self._letters, self._leading = _axes_in_file(path, self._series)
+        key = self._series.keyframe
+        _check_pixels(path, key)
+        self.letters, self._leading = _axes_in_file(path, self._series)
         sizes = list(self._series.shape)
-        extra = self._series.keyframe.extrasamples
-        self._without_alpha: tuple[Any, ...] = ()
-        if extra and extra[-1] in ALPHA and not self._tiff.is_geotiff:
-            place = self._letters.index("c") - len(sizes)
-            sizes[place] -= 1
-            self._without_alpha = (..., slice(0, sizes[place]), *[slice(None)] * (-1 - place))
-        self._sizes = tuple(sizes)
-        self.axes = "".join(sorted(self._letters, key=AXES.index))
-        self.shape = tuple(sizes[self._letters.index(axis)] for axis in self.axes)
+        if key.extrasamples and key.extrasamples[-1] in ALPHA and not self._tiff.is_geotiff:
+            sizes[self.letters.index("c")] -= 1
+        self.shape = tuple(sizes)
         kind = self._series.dtype
         self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        self._lock = threading.Lock()
+        with _reading(path), self._opened():
+            self._segments = Segments(key, object())
+            self.spacing = from_tiff(self._tiff, self._series, self.letters)
+        self.by_window = not self._segments.large
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """The part that integers and slices choose, read from the file."""
-        keys = key if isinstance(key, tuple) else (key,)
-        by_axis = dict(zip(self.axes, keys, strict=False))
-        in_file = [by_axis.get(axis, slice(None)) for axis in self._letters]
-        leading = self._leading
-        numbers = np.arange(math.prod(self._sizes[:leading])).reshape(self._sizes[:leading])
-        numbers = numbers[tuple(in_file[:leading])]
-        inside = tuple(in_file[leading:])
-        part = np.broadcast_to(np.zeros((), self.dtype), self._sizes[leading:])[inside].shape
-        result = np.empty((numbers.size, *part), self.dtype)
-        with _reading(self._path), self._opened():
-            for place, number in enumerate(numbers.flat):
-                page = self._page(int(number)).reshape(self._series.shape[leading:])
-                result[place] = page[self._without_alpha][inside]
-        left = [a for a, k in zip(self._letters, in_file, strict=True) if isinstance(k, slice)]
-        order = [left.index(axis) for axis in self.axes if axis in left]
-        return result.reshape(*numbers.shape, *part).transpose(order)
+        window, rest = resolve(key, self.shape)
+        result = np.empty(size_of(window), self.dtype)
+        if result.size:
+            sizes = self._series.shape[: self._leading]
+            numbers = np.arange(math.prod(sizes)).reshape(sizes)[window[: self._leading]]
+            inside = self._inside(window)
+            parts = result.reshape(numbers.size, *size_of(inside))
+            with _reading(self._path):
+                pages = self._pages(numbers.reshape(-1).tolist())
+                for (path, page), part in zip(pages, parts, strict=True):
+                    with FileIO(path) as file:
+                        self._segments.read(file, page, inside, part)
+        return np.asarray(result[rest])
+
+    def _inside(self, window: Window) -> Window:
+        """The window in a page, along the 5 axes that tifffile gives to every page."""
+        sizes = self._series.shape[self._leading :]
+        long = (w for w, size in zip(window[self._leading :], sizes, strict=True) if size > 1)
+        return tuple(next(long) if size > 1 else slice(0, 1) for size in self._segments.shape)
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
-        self._tiff.filehandle.open()
-        try:
-            yield
-        finally:
-            self._tiff.filehandle.close()
+        """Give tifffile its file, for one thread at a time."""
+        with self._lock:
+            self._tiff.filehandle.open()
+            try:
+                yield
+            finally:
+                self._tiff.filehandle.close()
 
-    def _page(self, number: int) -> NDArray[Any]:
-        """A page as it lies in the file, counted as if the leading axes were one."""
-        series, file = self._series, self._tiff.filehandle
-        key = series.keyframe
+    def _pages(self, numbers: list[int]) -> list[tuple[str, Page]]:
+        """The file of each page (those of an OME-TIFF may lie in several), and where in it."""
+        series = self._series
         if series.is_truncated:  # one directory entry for pages that follow each other (ImageJ)
-            file.seek(series.dataoffset + number * key.nbytes)
-            kind = key.parent.byteorder + key.dtype.char
-            return np.asarray(file.read_array(kind, key.size))
-        page = series[number]
-        ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
-        if max(ends) > file.size:  # some decoders would fill up with zeros
-            raise EOFError(f"page {number} ends beyond the end of the file")
-        return np.asarray(page.asarray())
+            size, first = series.keyframe.nbytes, series.dataoffset
+            return [(str(self._path), Page(n, (first + n * size,), (size,), None)) for n in numbers]
+        with self._opened():
+            pages = [series[number] for number in numbers]
+            return [
+                (
+                    page.parent.filehandle.path,
+                    Page(number, page.dataoffsets, page.databytecounts, page.jpegtables),
+                )
+                for number, page in zip(numbers, pages, strict=True)
+            ]
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn whatever the library stops with into our error, and keep its log lines quiet."""
     log = logging.getLogger("tifffile")
-    before, log.disabled = log.disabled, True
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False  # a filter of each reading's own: several threads may be in here at once
+
+    log.addFilter(nothing)
     try:
         yield
     except Exception as error:
         raise damaged(path, error) from error
     finally:
-        log.disabled = before
+        log.removeFilter(nothing)
 
 
 def _check_directory(path: Path) -> None:
@@ -219,12 +215,13 @@ def _axes_in_file(path: Path, series: Any) -> tuple[str, int]:
     left out of its shape.
     """
     letters = "".join(LETTERS.get(axis, "?") for axis in series.axes)
-    sizes = [math.prod(series.shape[leading:]) for leading in range(len(letters))]
+    long = [size for size in series.keyframe.shaped if size > 1]
+    fits = [[n for n in series.shape[place:] if n > 1] == long for place in range(len(letters))]
     plain = sorted(letters) == sorted(set(letters) & set(AXES)) and {"y", "x"} <= set(letters)
-    if not plain or series.keyframe.size not in sizes:
+    if not plain or not any(fits):
         raise FormatError(
             f"{path} has the axes '{series.axes}' with the sizes {series.shape}, which Overtile "
             "does not understand: expected at most one each of T, Z, C, Y, X, with pages of Y "
             "and X. Write it with these, or as one file a plane."
         )
-    return letters, sizes.index(series.keyframe.size)
+    return letters, fits.index(True)

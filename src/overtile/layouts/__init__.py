@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from overtile import io
 from overtile.errors import DataError
 from overtile.layouts.folders import check_lengths, list_folder, pair_folders
 from overtile.layouts.selection import parse_range, positions
@@ -175,7 +176,8 @@ def _check_different(images: Path, labels: Path) -> None:
 
 
 def _folder(content: Content) -> Path | None:
-    if isinstance(content, PathLike) and Path(content).is_dir():
+    """The folder that was given, if it is one of images and not itself an image (.zarr)."""
+    if isinstance(content, PathLike) and Path(content).is_dir() and not io.is_known(Path(content)):
         return Path(content)
     return None
 

@@ -18,8 +18,8 @@ MOST_NAMED = 5
 def list_folder(folder: Path, is_label: bool) -> dict[str, list[Source]]:
     """The planes of each image file of a folder, by stem, in the order of names.
 
-    Numbers in names are ordered by value (t2 before t10). Hidden files, subfolders and files that
-    are no images are passed over.
+    Numbers in names are ordered by value (t2 before t10). A folder in .zarr is an image. Hidden
+    files, other subfolders and files that are no images are passed over.
 
     Raises
     ------
@@ -28,7 +28,11 @@ def list_folder(folder: Path, is_label: bool) -> dict[str, list[Source]]:
     FormatError
         A TIFF whose directory cannot be read.
     """
-    visible = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    visible = [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path.is_file() or io.is_known(path))
+    ]
     files = sorted(filter(io.is_known, visible), key=lambda path: _in_order(path.name))
     if not files:
         inside = sorted(path.name for path in folder.iterdir() if path.is_dir())

@@ -1,0 +1,142 @@
+"""The table of file formats, and which of them a name or a content stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from overtile.errors import FormatError
+from overtile.image import Image, Store
+from overtile.io.npy import create_npy, open_npy, reopen_npy
+from overtile.io.omezarr import create_zarr, finish_zarr, open_zarr, reopen_zarr
+from overtile.io.output import Manner
+from overtile.io.pillow import open_jpeg, open_png, write_png
+from overtile.io.tiff import open_tiff
+from overtile.io.tiffwrite import write_tiff
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes
+    ----------
+    name, suffixes, signatures
+        What it is called, how its files end (lower case), and how their content begins.
+    open
+        From (path, as_label) to an image.
+    write
+        From (binary file, image, manner); None where we do not write it in one go.
+    stacks
+        Whether a file can hold more than one plane.
+    folder
+        Whether what is called a file here is a folder.
+    create
+        From (path, image of the same shape and type, block) to a store that is written part by
+        part, in multiples of the block; None where that is not possible.
+    reopen
+        From the path of such a store to the store itself.
+    finish
+        What is to be done when all parts are written; None for nothing.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    signatures: tuple[bytes, ...]
+    open: Callable[[Path, bool], Image]
+    write: Callable[[BinaryIO, Image, Manner], None] | None = None
+    stacks: bool = True
+    folder: bool = False
+    create: Callable[[Path, Image, tuple[int, ...]], Store] | None = None
+    reopen: Callable[[Path], Store] | None = None
+    finish: Callable[[Path], None] | None = None
+
+
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+FORMATS = (
+    Format("TIFF", (".tif", ".tiff"), TIFF_SIGNATURES, open_tiff, write_tiff),
+    Format("PNG", (".png",), (b"\x89PNG\r\n\x1a\n",), open_png, write_png, stacks=False),
+    # JPEG is lossy: it would change labels and probabilities, so it is only read.
+    Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_jpeg, stacks=False),
+    Format("NumPy", (".npy",), (b"\x93NUMPY",), open_npy, create=create_npy, reopen=reopen_npy),
+    Format(
+        "Zarr",
+        (".zarr",),
+        (),
+        open_zarr,
+        folder=True,
+        create=create_zarr,
+        reopen=reopen_zarr,
+        finish=finish_zarr,
+    ),
+)
+
+
+def is_known(path: Path) -> bool:
+    """Whether the suffix of a name is that of a format in the table.
+
+    What is there already counts too: a folder only where the format is one, a file only where it
+    is not.
+    """
+    return any(
+        path.suffix.lower() in form.suffixes
+        and not (path.is_file() if form.folder else path.is_dir())
+        for form in FORMATS
+    )
+
+
+def format_of(path: Path) -> Format:
+    """The format that the suffix of a name stands for, whether or not there is such a file.
+
+    Raises
+    ------
+    FormatError
+        The suffix is that of no format in the table.
+    """
+    for form in FORMATS:
+        if path.suffix.lower() in form.suffixes:
+            return form
+    known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
+    if path.suffix.lower() == ".gz":
+        raise FormatError(
+            f"{path} is compressed as a whole (gzip), so that no part of it can be read alone: "
+            f"unpack it first (gunzip). Overtile knows {known}."
+        )
+    raise FormatError(
+        f"{path} has the suffix '{path.suffix}', which is not that of an image file that "
+        f"Overtile knows: {known}."
+    )
+
+
+def check_content(path: Path, form: Format) -> None:
+    """Compare the first bytes of a file with what its suffix says."""
+    if form.folder and not path.is_file() and path.exists():
+        return
+    if form.folder and path.exists():
+        raise FormatError(
+            f"{path} is a file, and a {form.name} is a folder: if it is an archive, unpack it."
+        )
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder: expected an image file.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}.") from error
+    if not start:
+        raise FormatError(f"{path} is empty (0 bytes): expected {form.name}. Copy it again.")
+    if start.startswith(form.signatures):
+        return
+    for other in FORMATS:
+        if start.startswith(other.signatures):
+            raise FormatError(
+                f"{path} is named like {form.name} but holds {other.name}: rename it to "
+                f"{path.with_suffix(other.suffixes[0]).name}."
+            )
+    raise FormatError(
+        f"{path} is named like {form.name}, but its first bytes are those of no image that "
+        "Overtile knows. Copy or export it again."
+    )

@@ -1,0 +1,270 @@
+"""OME-Zarr: images in folders of compressed chunks, read and written chunk by chunk.
+
+Read are images of OME-NGFF 0.4 (Zarr 2) and 0.5 (Zarr 3), at their full resolution, and plain
+arrays. Written is 0.5. A chunk that is missing is full of zeros, so that a new image takes no room.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overtile.errors import DataError, FormatError, optional
+from overtile.image import AXES, Image, Sliceable, axes_by_shape
+from overtile.io.ngff import describe, spacing_of, transformations
+from overtile.io.output import writing
+from overtile.io.pyramid import Reduced, count_levels, is_averaged
+from overtile.io.segments import LARGE_BYTES
+from overtile.io.windows import Reordered, Window, blocks, part_for, resolve
+
+PLANE_PX, VOLUME_PX = 512, 128
+"""Largest side of a chunk of planes and of volumes: 256 thousand and 2 million pixels, which a
+viewer loads in one go."""
+
+SMALLEST_CHUNK_PX = 64
+"""A block without a divisor between this and the largest side is not cut on towards tiny chunks."""
+
+MOST_FILES = 10_000
+"""Chunks beyond this number are put together into one file a block (shards): file systems and
+copying are slow with many small files."""
+
+
+def open_zarr(path: Path, as_label: bool) -> Image:
+    """The full resolution of an OME-Zarr, or a plain array whose shape names its axes.
+
+    Raises
+    ------
+    FormatError
+        The folder holds no image that we understand, or its metadata are damaged.
+    MissingError
+        Zarr is not installed.
+    """
+    node = _open(path)
+    if not hasattr(node, "members"):
+        data = ZarrArray(path, node)
+        try:
+            letters = axes_by_shape(data.shape)
+        except DataError as error:
+            raise FormatError(f"{path}: {error}") from error
+        ordered = Reordered(data, letters)
+        return Image(ordered, ordered.axes, by_window=data.by_window)
+    attributes = node.attrs.asdict()
+    about = attributes.get("ome", attributes)
+    if "multiscales" not in about and {*node.group_keys()} - {"OME"} == {"0"}:
+        return open_zarr(path / "0", as_label)  # bioformats2raw puts images into numbered folders
+    try:
+        described = about["multiscales"][0]
+        letters = "".join(axis["name"].lower() for axis in described["axes"])
+        first = described["datasets"][0]
+        data = ZarrArray(path / first["path"], _open(path / first["path"]))
+        spacing = spacing_of(described, first)
+        known = len(letters) == len(data.shape) and set(letters) <= set(AXES)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{path} is a Zarr without the description of an image (multiscales of OME-Zarr 0.4 "
+            f"or 0.5): found {sorted(node.keys())[:5]} and {sorted(attributes)}. Expected one "
+            "image, or a folder 0 with one: move the image that is meant to a folder of its own in "
+            ".zarr."
+        ) from error
+    if not known or len(set(letters)) < len(letters) or not {"y", "x"} <= set(letters):
+        raise FormatError(
+            f"{path} has the axes '{letters}' for an array of shape {data.shape}: expected those "
+            f"of '{AXES}' that there are, with y and x."
+        )
+    ordered = Reordered(data, letters)
+    return Image(ordered, ordered.axes, *spacing, by_window=data.by_window)
+
+
+def create_zarr(path: Path, like: Image, block: tuple[int, ...]) -> ZarrArray:
+    """A new OME-Zarr 0.5 of the axes, shape, type and spacing of an image, without chunks yet.
+
+    Parameters
+    ----------
+    path
+        Of a folder that does not exist.
+    like
+        The image.
+    block
+        Size along each axis of what is written at a time; no two blocks share a file.
+    """
+    zarr = optional("zarr", "zarr")
+    with writing(path):
+        group = zarr.create_group(path, zarr_format=3)
+        array = _create_level(group, 0, like.data, like.axes, block)
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [describe(path, like)]}
+    return ZarrArray(path / "0", array)
+
+
+def reopen_zarr(path: Path) -> ZarrArray:
+    """The image that `create_zarr` made, to be written on; raises as `open_zarr`."""
+    return ZarrArray(path / "0", _open(path / "0", "r+"))
+
+
+def finish_zarr(path: Path) -> None:
+    """Add smaller copies, each half of the one before in y and x, until one fits a screen.
+
+    Integers are taken, floats averaged: see `overtile.io.pyramid`. An average lies between the
+    pixels that it is of, which the translation of its level states.
+    """
+    group = _open(path, "r+")
+    ome = group.attrs.asdict()["ome"]
+    described = ome["multiscales"][0]
+    axes = "".join(axis["name"] for axis in described["axes"])
+    source: Sliceable = ZarrArray(path / "0", group["0"])
+    scale = described["datasets"][0]["coordinateTransformations"][0]["scale"]
+    described["datasets"][1:] = []
+    for level in range(1, count_levels(source.shape) + 1):
+        reduced = Reduced(source, 2)
+        block = tuple(4 * PLANE_PX if axis in "yx" else 1 for axis in axes)
+        with writing(path):
+            store = ZarrArray(path / str(level), _create_level(group, level, reduced, axes, block))
+            for window in blocks(reduced.shape, block):
+                store[window] = reduced[window]
+        described["datasets"].append(
+            {
+                "path": str(level),
+                "coordinateTransformations": transformations(
+                    axes, scale, 2**level, is_averaged(source.dtype)
+                ),
+            }
+        )
+        source = store
+    described["type"] = "mean" if is_averaged(source.dtype) else "nearest"
+    with writing(path):
+        group.attrs["ome"] = ome
+
+
+class ZarrArray:
+    """An array of Zarr that is read and written by slicing.
+
+    Several threads and processes may write at once, as long as they write different files: parts
+    that begin and end on multiples of the block that it was created for do.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of the array. Truth values become 0 and 1.
+    by_window
+        Whether no chunk is so large that windows are not read cheaply.
+    """
+
+    def __init__(self, path: Path, array: Any) -> None:
+        self._path, self._array = path, array
+        self._written: set[Path] = set()
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        kind = np.dtype(array.dtype)
+        self.by_window = math.prod(array.chunks) * kind.itemsize <= LARGE_BYTES
+        self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        if self.dtype.kind not in "uif" or 0 in self.shape:
+            raise FormatError(
+                f"{path} holds an array of shape {self.shape} and type {kind}: expected integers, "
+                "floats or truth values, and at least one."
+            )
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        window, rest = resolve(key, self.shape)
+        try:
+            part = self._array[window]
+        except Exception as error:
+            place = ", ".join(f"{one.start}:{one.stop}" for one in window)
+            raise FormatError(
+                f"{self._path} is damaged at [{place}]: its decoder stopped with '{error}'. Copy "
+                "or export it again."
+            ) from error
+        return np.asarray(part, self.dtype)[rest]
+
+    def __setitem__(self, key: Any, part: Any) -> None:
+        window, array = part_for(key, part, self.shape, self.dtype)
+        with writing(self._path):
+            self._array[window] = array
+        self._written.update(self._files(window))
+
+    def sync(self) -> None:
+        """Return when all that this object has written is on the disk."""
+        written = set()
+        while self._written:  # another thread may be adding to it
+            written.add(self._written.pop())
+        files = {file for file in written if file.exists()}  # zeros leave no file
+        folders = {folder for file in files for folder in file.parents}
+        inside = {folder for folder in folders if folder.is_relative_to(self._path)}
+        with writing(self._path):
+            for one in [*files, *inside]:
+                number = os.open(one, os.O_RDONLY)
+                try:
+                    os.fsync(number)
+                finally:
+                    os.close(number)
+
+    def _files(self, window: Window) -> list[Path]:
+        """The files that a window touches."""
+        steps = self._array.shards or self._array.chunks
+        touched = [
+            range(part.start // step, -(-part.stop // step))
+            for part, step in zip(window, steps, strict=True)
+        ]
+        name = self._array.metadata.encode_chunk_key
+        return [self._path / name(place) for place in product(*touched)]
+
+
+def _open(path: Path, mode: str = "r") -> Any:
+    zarr = optional("zarr", "zarr")
+    try:
+        return zarr.open(path, mode=mode)
+    except Exception as error:
+        raise FormatError(
+            f"{path} is no Zarr that can be read: it stopped with '{error}'. Expected an OME-Zarr "
+            "of version 0.4 or 0.5, or an array of Zarr 2 or 3."
+        ) from error
+
+
+def _create_level(
+    group: Any, level: int, data: Sliceable, axes: str, block: tuple[int, ...]
+) -> Any:
+    """A new array for one level, in place of one that is there."""
+    kind = np.dtype(data.dtype)
+    chunks = chunks_for(data.shape, axes, block)
+    count = math.prod(-(-size // chunk) for size, chunk in zip(data.shape, chunks, strict=True))
+    shards = tuple(
+        -(-min(step, size) // chunk) * chunk
+        for size, step, chunk in zip(data.shape, block, chunks, strict=True)
+    )
+    return group.create_array(
+        str(level),
+        shape=tuple(data.shape),
+        dtype=np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("="),
+        chunks=chunks,
+        shards=shards if count > MOST_FILES else None,
+        dimension_names=list(axes),
+        fill_value=0,
+        overwrite=True,
+    )
+
+
+def chunks_for(shape: tuple[int, ...], axes: str, block: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes of chunks: of one time and channel, divisors of the block where it ends in the image.
+
+    Examples
+    --------
+    >>> chunks_for((3, 5000, 5000), "cyx", (3, 1024, 976))
+    (1, 512, 488)
+    """
+    sizes = dict(zip(axes, zip(shape, block, strict=True), strict=True))
+    flat = min(sizes.get("z", (1, 1))) == 1
+    most = PLANE_PX if flat else VOLUME_PX
+    return tuple(_chunk(*sizes[axis], most) if axis in "zyx" else 1 for axis in axes)
+
+
+def _chunk(size: int, block: int, most: int) -> int:
+    if block >= size:  # no second block begins inside the image
+        return min(size, most)
+    fitting = [part for part in range(1, block + 1) if block % part == 0]
+    best = max(part for part in fitting if part <= most)
+    if best >= min(SMALLEST_CHUNK_PX, block):
+        return best
+    return next(part for part in fitting if part > most)
