@@ -48,6 +48,9 @@ class UNetSettings(Frozen):
     norm
         After each convolution: ``none`` (the paper), ``batch``, or ``batch-renorm`` (Ioffe 2017,
         arXiv:1702.03275). Both are exact in tiles, because prediction uses stored statistics.
+        ``instance`` (Ulyanov et al. 2016, arXiv:1607.08022) and ``group`` (Wu and He 2018,
+        arXiv:1803.08494; groups of 8 channels) look at the whole window, so that tiles can only be
+        blended; they are for comparison.
     dropout
         Probability at the end of the contracting path, in training only.
     """
@@ -60,8 +63,13 @@ class UNetSettings(Frozen):
     depth: Annotated[int, Field(ge=1, le=8)] = 4
     base_channels: Annotated[int, Field(ge=1)] = 64
     kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
-    norm: Literal["none", "batch", "batch-renorm"] = "none"
+    norm: Literal["none", "batch", "batch-renorm", "instance", "group"] = "none"
     dropout: Share = 0.5
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether tiles of the network give what the whole image gives."""
+        return self.norm not in ("instance", "group")
 
     @model_validator(mode="after")
     def _same_needs_odd(self) -> Self:

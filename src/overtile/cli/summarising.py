@@ -38,7 +38,8 @@ def print_summary(name: str, size: int, given: list[str]) -> None:
     say(f"{convolutions} convolutions, {trainable:,} trainable parameters, {gflop:,.0f} GFLOP.")
     say(
         f"{settings.padding} padding: {size} -> {field.out(size)} px; grid {field.grid} px, "
-        f"margin {field.margin} px; smallest input {field.smallest} px; exact in tiles."
+        f"margin {field.margin} px; smallest input {field.smallest} px; "
+        + ("exact in tiles." if settings.is_exact else f"tiles are blended ({settings.norm} norm).")
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from overtile.networks.blocks import BatchRenorm, DoubleConvolution
+from overtile.networks.blocks import DoubleConvolution
 from overtile.networks.unet import UNet, centre
 from overtile.settings import UNetSettings
 
@@ -132,9 +132,9 @@ def _kind(layer: nn.Module) -> str:
         return f"up-conv {kernel}"
     if _is_conv(layer):
         return f"conv {kernel}"
-    if isinstance(layer, BatchRenorm | nn.BatchNorm2d | nn.BatchNorm3d):
-        return "norm"
-    return "dropout" if isinstance(layer, nn.Dropout) else "max pool"
+    if isinstance(layer, nn.Dropout):
+        return "dropout"
+    return "max pool" if isinstance(layer, nn.MaxPool2d | nn.MaxPool3d) else "norm"
 
 
 def _is_conv(layer: nn.Module) -> bool:

@@ -69,7 +69,8 @@ class UNet(nn.Module):
         SizeError
             The network has no output for this size, or another number of axes or channels.
         """
-        self._check(image)
+        if not torch.compiler.is_exporting():  # a traced size has no value to check
+            self._check(image)
         skips = []
         features = self.down[0](image)
         for block in list(self.down)[1:]:
