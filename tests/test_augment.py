@@ -121,7 +121,7 @@ def test_the_worst_that_can_be_drawn_stays_inside(
     drawn = _Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none)
     places = act._grid(drawn, size, torch.device("cpu")) * (size - 1) / 2
     # The bicubic kernel reads two pixels to each side.
-    assert places.abs().max() <= (size - 1) / 2 - 2
+    assert places.abs().max() <= (size - 1) / 2 - 2 + 1e-3  # float32
 
 
 def test_without_deformation_no_context_is_needed() -> None:

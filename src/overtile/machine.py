@@ -1,15 +1,26 @@
-"""What this machine has: cores, bfloat16, a GPU."""
+"""What this machine has: cores, bfloat16, memory; and what this process takes of it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 
 def cores() -> int:
     """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """What an engine uses that is not told: OMP_NUM_THREADS where it is set, else all cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else cores()
 
 
 def describe_processor() -> str:
@@ -33,3 +44,71 @@ def has_bfloat16() -> bool:
         return False
     flags = next((line for line in table.read_text().splitlines() if line.startswith("flags")), "")
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says how much memory the container or job of this process may take."""
+
+
+def free_memory() -> int:
+    """Bytes that this process can still take: of the machine, or of its container if that is less.
+
+    Memory of a container that only holds files it has read counts as free, as it does for the
+    machine.
+    """
+    free = int(psutil.virtual_memory().available)
+    for limit, used, held in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ):
+        try:
+            most, now = int((CGROUP / limit).read_text()), int((CGROUP / used).read_text())
+            stat = dict(line.split() for line in (CGROUP / held).read_text().splitlines())
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+        free = min(free, most - now + int(stat.get("inactive_file", 0)))
+    return max(free, 0)
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process has now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+class Peak:
+    """The most memory taken since it was made.
+
+    Parameters
+    ----------
+    taken
+        Gives the bytes that are taken now, or the most so far.
+    """
+
+    def __init__(self, taken: Callable[[], int]) -> None:
+        self._taken = taken
+        self._most = 0
+
+    @property
+    def most(self) -> int:
+        """Bytes at the highest moment that was looked at; this is one."""
+        self._most = max(self._most, self._taken())
+        return self._most
+
+
+@contextmanager
+def watch_memory(every_s: float = 0.002) -> Iterator[Peak]:
+    """The peak of resident memory above that at the start, sampled by a thread."""
+    start = resident_memory()
+    peak, done = Peak(lambda: resident_memory() - start), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every_s):
+            _ = peak.most
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()

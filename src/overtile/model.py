@@ -9,8 +9,9 @@ A model is a folder::
       test.safetensors         a small window of a training image and its logits in float32
       history.csv              step, loss, learning rate and seconds along the training
 
-Nothing in it is unpickled, so a model from a stranger cannot run code. The test window is a crop
-of the training data: leave it in mind when the data are private.
+`overtile convert` adds ``engines/NAME/``, the network in the form of another library. All is read
+without PyTorch. Nothing in it is unpickled, so a model from a stranger cannot run code. The test
+window is a crop of the training data: leave it in mind when the data are private.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import safetensors
-import safetensors.torch
+import safetensors.numpy
 import yaml
-from torch import Tensor
+from numpy.typing import NDArray
 
 from overtile.errors import ModelError, OutputError, SettingsError
 from overtile.geometry import Field
 from overtile.normalise import Normalisation
 from overtile.settings import Frozen, Settings, from_yaml, to_yaml
+
+Arrays = dict[str, NDArray[np.generic]]
 
 FORMAT = 1
 """Version of the folder's format; raised when an older Overtile could not read it."""
@@ -135,8 +139,8 @@ class Model:
     normalisation: Normalisation
     field: Field
     origin: Origin
-    parameters: dict[str, Tensor]
-    test: dict[str, Tensor]
+    parameters: Arrays
+    test: Arrays
     history: tuple[HistoryRow, ...]
 
 
@@ -151,8 +155,8 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     check_replaceable(folder, overwrite=overwrite)
     files = {
         SETTINGS: to_yaml(model.settings).encode(),
-        PARAMETERS: safetensors.torch.save(_plain(model.parameters)),
-        TEST: safetensors.torch.save(_plain(model.test)),
+        PARAMETERS: safetensors.numpy.save(_plain(model.parameters)),
+        TEST: safetensors.numpy.save(_plain(model.test)),
         HISTORY: _history_to_csv(model.history).encode(),
     }
     manifest = Manifest(
@@ -214,8 +218,8 @@ def load(folder: Path) -> Model:
     files = {name: _read_checked(folder, name, manifest) for name in _FILES}
     try:
         settings = from_yaml(Settings, files[SETTINGS].decode(), f"{folder / SETTINGS}")
-        parameters = safetensors.torch.load(files[PARAMETERS])
-        test = safetensors.torch.load(files[TEST])
+        parameters = safetensors.numpy.load(files[PARAMETERS])
+        test = safetensors.numpy.load(files[TEST])
     except (SettingsError, safetensors.SafetensorError) as error:
         raise ModelError(f"{folder} is damaged: {error}") from error
     return Model(
@@ -228,6 +232,11 @@ def load(folder: Path) -> Model:
         test=test,
         history=_history_from_csv(files[HISTORY].decode()),
     )
+
+
+def identity(folder: Path) -> str:
+    """The SHA-256 of a model's manifest, which holds those of its files."""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
 _FILES = (SETTINGS, PARAMETERS, TEST, HISTORY)
@@ -261,8 +270,8 @@ def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
     return content
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def _plain(arrays: Arrays) -> Arrays:
+    return {name: np.asarray(value, order="C") for name, value in arrays.items()}
 
 
 def _history_to_csv(rows: tuple[HistoryRow, ...]) -> str:

@@ -1,4 +1,6 @@
-"""Pictures: outlines on images, error maps, curves. The only door to matplotlib."""
+"""Pictures: outlines on images, error maps, curves. The only door to matplotlib, which is imported
+where a curve is drawn: overlays do without.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from scipy import ndimage
@@ -139,6 +140,8 @@ def curves(history: Sequence[HistoryRow]) -> bytes:
     history
         At least one row. The loss of each is thin; bold is a Gaussian mean over a sixtieth of them.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     steps = [row.step for row in history]

@@ -23,12 +23,12 @@ from overtile.geometry import Field
 from overtile.labels import Kind, understand
 from overtile.layouts import Pairs, check_pair
 from overtile.machine import describe_processor
-from overtile.model import Classes, Model, Origin
+from overtile.model import Arrays, Classes, Model, Origin
 from overtile.normalise import Normalisation, measure_normalisation
 from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, steps_for
-from overtile.prediction import Tiler, read_mirrored
 from overtile.settings import Settings
 from overtile.step import Batch, Step, window_sizes
+from overtile.tiler import Tiler, read_mirrored
 from overtile.tiles import Tile
 from overtile.training.calibration import logit_shift
 from overtile.training.loop import Progress, Result, run
@@ -237,7 +237,7 @@ def _model(
             images=data.digests,
             held_out=held_out,
         ),
-        parameters=network.cpu().state_dict(),
+        parameters={name: value.numpy() for name, value in network.cpu().state_dict().items()},
         test=_test_window(data.examples[0], data.normalisation, network),
         history=result.history,
     )
@@ -279,13 +279,11 @@ def _smallest_object(examples: Sequence[Example]) -> int:
     return int(np.percentile(areas, 2) / 2) if areas.size else 0
 
 
-def _test_window(
-    example: Example, normalisation: Normalisation, network: networks.UNet
-) -> dict[str, torch.Tensor]:
+def _test_window(example: Example, normalisation: Normalisation, network: networks.UNet) -> Arrays:
     """A window of a training image and its logits, by which a loaded model is checked."""
     size = network.field.good_size(TEST_PX)
     reads = tuple(((length - size) // 2, (length + size) // 2) for length in example.target.shape)
     reads = tuple((start, start + size) for start, _ in reads)
     image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
     engine = TorchEngine(network, torch.device("cpu"), "float32")
-    return {"image": torch.from_numpy(image), "logits": torch.from_numpy(engine(image))}
+    return {"image": image, "logits": engine(image)}
