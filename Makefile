@@ -1,22 +1,23 @@
 # Two commands for a newcomer, each complete in itself:
 #   make demo    sets everything up and runs the main job on images that it draws
 #   make test    sets everything up and passes the tests
+# and a third that takes long: make bench, speed beside other programs (benchmarks/speed.py)
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Overtile needs Python 3.11 or later: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing Overtile and what it needs into .venv (a minute or two) ..."
-	$(PIP_INSTALL) --editable .
+	$(BIN)/python $(PIP_INSTALL) --editable .
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(PIP_INSTALL) --editable '.[dev,zarr,onnx,openvino,distributed]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[dev,zarr,onnx,openvino,distributed]'
 	touch $@
 
 demo: .venv/ready
@@ -37,5 +38,15 @@ check: .venv/ready-dev
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
+# The peers have an environment of their own: they bring a torchvision that a CPU build of PyTorch
+# cannot import, and with it Lightning cannot be imported either.
+.venv-bench/ready: pyproject.toml constraints.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP_INSTALL) --editable '.[bench]'
+	touch $@
+
+bench: .venv-bench/ready
+	.venv-bench/bin/python benchmarks/speed.py
+
 clean:
-	rm -rf .venv $(DEMO) build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench $(DEMO) build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
