@@ -11,9 +11,9 @@ FLOORS = [
     ["errors"],
     ["geometry", "image", "machine", "settings", "tiles"],
     ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "sample"],
-    ["augment", "losses", "networks"],
+    ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "step"],
-    ["prediction"],
+    ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],
     ["evaluation"],
     ["training"],
     ["pictures", "report", "segmenter"],
@@ -38,7 +38,19 @@ DOORS = {
     "distributed": {"executors"},
 }
 NO_TORCH_BELOW = 3
-FREE_OF_TORCH = {"prediction", "evaluation", "layouts", "doctor", "pictures", "report"}
+FREE_OF_TORCH = {
+    *(
+        "prediction",
+        "blending",
+        "file_to_file",
+        "executors",
+        "tiler",
+        "tileplan",
+        "journal",
+        "evaluation",
+    ),
+    *("layouts", "doctor", "pictures", "report"),
+}
 
 
 def room(path: Path) -> str:

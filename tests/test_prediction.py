@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from overtile.engines import FunctionEngine
 from overtile.engines.torch import TorchEngine, best_device, native_precision
 from overtile.errors import SettingsError
 from overtile.geometry import Field, unet_field
 from overtile.networks import build
 from overtile.normalise import Normalisation
-from overtile.prediction import Tiler, read_mirrored
 from overtile.settings import UNetSettings
+from overtile.tiler import Kind, Tiler, read_mirrored
 from overtile.tiles import Border, cut
 
 PLAIN = Normalisation((0.0,), (1.0,))
@@ -55,11 +56,12 @@ def test_tiled_is_whole(
         pytest.skip("a valid network has no border of its own; the settings refuse it")
     run = tiler(network, border, precision)
     image = image_of(*shape)
-    whole = run.probabilities(image, None)
+    whole = run.predict(image, None, "probabilities")
     assert whole.shape == (2, *shape)
     for tile_px in (16, 44, 1000):
-        assert np.abs(run.probabilities(image, tile_px) - whole).max() <= 1e-5, tile_px
-        assert np.array_equal(run.classes(image, tile_px), whole.argmax(axis=0)), tile_px
+        assert np.abs(run.predict(image, tile_px, "probabilities") - whole).max() <= 1e-5, tile_px
+        classes = run.predict(image, tile_px, "classes")
+        assert np.array_equal(classes, whole.argmax(axis=0)), tile_px
 
 
 def test_whole_image_result_is_the_definition(network: torch.nn.Module) -> None:
@@ -82,7 +84,7 @@ def test_own_border_is_the_networks_own() -> None:
     with torch.no_grad():
         expected = made(torch.from_numpy(image[None]))[0].numpy()
     ((_, got),) = tiler(made, "own").logits(image, None)
-    assert np.allclose(got, expected, atol=1e-6)
+    assert np.allclose(got, expected, atol=1e-5)
 
 
 @given(
@@ -136,13 +138,13 @@ def test_only_the_needed_block_is_read() -> None:
 
     image, field = Counted(), Field("same", 4, 6)
     run = Tiler(
-        lambda windows: np.concatenate([windows, -windows], axis=1),
+        FunctionEngine(lambda windows: np.concatenate([windows, -windows], axis=1)),
         field,
         border="mirror",
         normalisation=PLAIN,
         activation="sigmoid",
     )
-    result = run.probabilities(image, 256)  # type: ignore[arg-type]
+    result = run.predict(image, 256, "probabilities")  # type: ignore[arg-type]
     assert result.shape == (2, 4096, 64)
     assert np.allclose(result, 0.5)
     assert image.rows <= 256 + 2 * 8
@@ -161,3 +163,67 @@ def test_precision_follows_the_device() -> None:
     assert native_precision(best_device()) in {"float32", "bfloat16"}
     engine = TorchEngine(build(UNetSettings(depth=1, base_channels=2), 0))
     assert engine(np.zeros((1, 1, 20, 20), np.float32)).dtype == np.float32
+
+
+class Narrow(FunctionEngine):
+    """Refuses windows beyond a number of pixels, as a device without memory does."""
+
+    def __init__(self, engine: TorchEngine, most_px: int) -> None:
+        super().__init__(engine)
+        self.most_px, self.refused = most_px, 0
+
+    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if windows[0, 0].size > self.most_px:
+            self.refused += 1
+            raise MemoryError("out of memory")
+        return super().__call__(windows)
+
+
+@pytest.mark.parametrize("kind", ["classes", "probabilities", "foreground"])
+def test_a_tile_without_memory_is_halved(network: torch.nn.Module, kind: Kind) -> None:
+    """As often as it takes; the result is the same, and what failed is not tried again."""
+    border: Border = "mirror" if network.settings.padding == "valid" else "own"
+    image = image_of(150, 170)
+    run = tiler(network, border)
+    whole = run.predict(image, 100, kind)
+    narrow = Narrow(run.engine, 100**2)
+    run.engine = narrow
+    halved = run.predict(image, 100, kind)
+    assert np.abs(halved.astype(float) - whole).max() <= 1e-5
+    assert 0 < narrow.refused <= 3
+    run = tiler(network, border)
+    run.engine = Narrow(run.engine, 10)
+    with pytest.raises(SettingsError, match="not enough memory for the smallest tile, which reads"):
+        run.predict(image, 100, kind)
+
+
+def test_torch_without_memory_says_so() -> None:
+    class Hungry(torch.nn.Module):
+        said = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError(self.said)
+
+    windows = np.zeros((1, 1, 4, 4), np.float32)
+    with pytest.raises(MemoryError, match="can't allocate"):
+        TorchEngine(Hungry(), CPU, "float32")(windows)
+    Hungry.said = "shapes do not fit"
+    with pytest.raises(RuntimeError, match="do not fit"):
+        TorchEngine(Hungry(), CPU, "float32")(windows)
+
+
+@pytest.mark.parametrize("norm", ["batch", "batch-renorm"])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_folded_norms_are_the_same_function(norm: str, dimensions: int) -> None:
+    made = build(
+        UNetSettings(padding="same", depth=1, base_channels=3, norm=norm, dimensions=dimensions)
+    )
+    with torch.no_grad():
+        made(torch.randn(3, 1, *[12] * dimensions) * 2 + 1)
+    made.eval()
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    windows = torch.randn(1, 1, *[8] * dimensions)
+    with torch.no_grad():
+        expected = made(windows).numpy()
+    assert np.allclose(TorchEngine(made, CPU, "float32")(windows.numpy()), expected, atol=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in made.state_dict().items())

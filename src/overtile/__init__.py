@@ -14,14 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from overtile.errors import OvertileError
+    from overtile.file_to_file import PredictOptions
     from overtile.image import Image
     from overtile.segmenter import Segmenter, evaluate, load, train
 
-__all__ = ["Image", "OvertileError", "Segmenter", "evaluate", "load", "train"]
+__all__ = [
+    "Image",
+    "OvertileError",
+    "PredictOptions",
+    "Segmenter",
+    "evaluate",
+    "load",
+    "train",
+]
 
 _HOME = {
     "Image": "overtile.image",
     "OvertileError": "overtile.errors",
+    "PredictOptions": "overtile.file_to_file",
     "Segmenter": "overtile.segmenter",
     "evaluate": "overtile.segmenter",
     "load": "overtile.segmenter",

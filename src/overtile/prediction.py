@@ -1,101 +1,207 @@
-"""Engine + image -> probabilities or classes, tile by tile; knows no torch.
-
-Every pixel is computed once, from a tile that holds all that the network sees of it, so the result
-is the whole image's (see `overtile.tiles`).
-"""
+"""Model + image -> class ids or probabilities of an image in memory; the tiles for any image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
-from overtile.engines import Engine
-from overtile.geometry import Field, mirror_indices
-from overtile.normalise import Normalisation
-from overtile.settings import Activation
-from overtile.tiles import Border, Tile, cut
+from overtile.blending import blended, tile_mismatch
+from overtile.engines import Engine, most_probable
+from overtile.engines.choice import cost_of
+from overtile.engines.cost import Cost, probe_sides
+from overtile.errors import DataError, ModelError, SettingsError
+from overtile.executors import Work, in_this_process
+from overtile.geometry import Field
+from overtile.image import Image, Planes, Sliceable
+from overtile.metrics import Mismatch
+from overtile.model import Model
+from overtile.objects import ObjectSettings
+from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles
+from overtile.tiler import Kind, Tiler
+from overtile.tiles import Border, cut, even_step, read_lengths
 
-Slices = tuple[slice, ...]
 
+@dataclass(frozen=True)
+class Predictor:
+    """A model with what computes it: all that a prediction needs.
 
-class Tiler:
-    """An engine with all that is needed to run it over an image of any size.
-
-    Parameters
+    Attributes
     ----------
-    engine
-        From windows to logits.
-    field
-        What the network does to sizes.
-    border
-        How the image's edge is treated.
-    normalisation
-        Of the intensities, from the training set.
-    activation
-        What makes probabilities of logits.
+    folder
+        Where the model lies; None if it was never saved.
+    inexact
+        Whether a network whose tiles are not exact may be used, its tiles blended.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        field: Field,
-        *,
-        border: Border,
-        normalisation: Normalisation,
-        activation: Activation,
-    ) -> None:
-        self.engine = engine
-        self.field = field
-        self.border: Border = border
-        self.normalisation = normalisation
-        self.activation = activation
+    model: Model
+    tiler: Tiler
+    folder: Path | None = None
+    inexact: bool = False
 
-    def logits(
-        self, image: NDArray[np.generic], tile_px: int | None
-    ) -> Iterator[tuple[Slices, NDArray[np.float32]]]:
-        """Where each tile is written, and its logits (k *space), one tile at a time.
+    @property
+    def engine(self) -> Engine:
+        """What computes."""
+        return self.tiler.engine
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the result is the same whatever the tiles."""
+        return self.model.settings.network.is_exact
+
+    def cost(self) -> Cost:
+        """What a window costs here, measured when first asked for."""
+        return cost_of(self.engine, self.model)
+
+    def check(self, image: Image, name: str = "The image") -> Planes:
+        """The planes of an image, if the model can predict it.
+
+        Raises
+        ------
+        DataError
+            Another number of channels than in training, or a volume is asked for and there is none.
+        ModelError
+            Tiles of the network are not exact, and that was not allowed.
+        """
+        if not (self.is_exact or self.inexact):
+            raise ModelError(
+                f"The network has {self.model.settings.network.norm} norm, which looks at the "
+                "whole window, so that the result depends on the tiles: allow them to be blended "
+                "(--inexact, inexact=True), or train with norm batch or batch-renorm."
+            )
+        planes = Planes(image, self.model.settings.network.dimensions)
+        expected = self.model.settings.network.channels
+        if planes.channels != expected:
+            raise DataError(
+                f"{name} has {planes.channels} channel{'s' * (planes.channels > 1)}, and the model "
+                f"was trained on {expected}: convert the image, or train on such images."
+            )
+        return planes
+
+    def objects_are(self, seed_threshold: float | None = None) -> ObjectSettings:
+        """What an object is: as in training, without its specks, grown back by half the line."""
+        classes = self.model.classes
+        line_px = self.model.settings.pixel_weight.separation_px
+        return ObjectSettings(
+            smallest_px=classes.smallest_object_px,
+            grow_px=line_px / 2 if classes.kind == "instances" else 0,
+            seed_threshold=seed_threshold,
+        )
+
+    def plan(
+        self,
+        planes: Planes,
+        kind: Kind,
+        *,
+        memory: int | None = None,
+        tile_px: int | None = None,
+        unit: int | None = None,
+        kept_bytes: int = 0,
+    ) -> TilePlan:
+        """The tiles for an image.
 
         Parameters
         ----------
-        image
-            (c *space), anything sliceable.
+        memory
+            Bytes that may be taken; by default half of what is free.
         tile_px
-            Largest side of what one tile writes; None for a single tile.
+            Largest side of a tile.
+        unit
+            Sides are multiples of it.
+        kept_bytes
+            Memory that is needed whatever the tile.
         """
-        for tile in cut(image.shape[1:], self.field, tile_px, self.border):
-            window = self.normalisation(read_mirrored(image, tile))
-            yield tile.write, self.engine(window[None])[0][(slice(None), *tile.crop)]
+        field, border = self.tiler.field, self.tiler.border
+        _, large = probe_sides(field, len(planes.shape))
+        if memory is None and tile_px is None and max(planes.shape) <= large:
+            why = "The image is so small that one tile holds each plane: nothing was measured."
+            return _unmeasured(planes, field, border, None, unit, why)
+        if memory is None and tile_px is not None:
+            why = f"The side of a tile was limited to {tile_px} px, the memory was not."
+            return _unmeasured(planes, field, border, tile_px, unit, why)
+        classes = self.model.settings.network.classes
+        load = Load(
+            read_px_bytes=planes.channels * (4 + planes.image.data.dtype.itemsize),
+            write_px_bytes={"classes": 1, "foreground": 4, "probabilities": 4 * classes}[kind],
+            fixed_bytes=kept_bytes,
+        )
+        budget = memory or int(SAFE_SHARE * self.engine.free_memory())
+        return plan_tiles(
+            planes.shape,
+            field,
+            border,
+            self.cost(),
+            load,
+            budget=budget,
+            unit=unit,
+            most_px=tile_px,
+        )
 
-    def probabilities(self, image: NDArray[np.generic], tile_px: int | None) -> NDArray[np.float32]:
-        """Probabilities (k *space) float32 of an image (c *space)."""
-        activate: Callable[..., NDArray[np.float32]]
-        activate = (lambda x: softmax(x, axis=0)) if self.activation == "softmax" else expit
-        result = np.empty(0, np.float32)
-        for write, logits in self.logits(image, tile_px):
-            if result.size == 0:
-                result = np.empty((len(logits), *image.shape[1:]), np.float32)
-            result[(slice(None), *write)] = activate(logits)
+    def predict(self, image: Image, kind: Kind, *, tile_px: int | None = None) -> NDArray[Any]:
+        """The result for an image in memory, in the order of its axes, with c for probabilities."""
+        planes = self.check(image)
+        classes = self.model.settings.network.classes if kind == "probabilities" else None
+        axes, shape = planes.axes_of(classes)
+        result = np.zeros(shape, np.uint8 if kind == "classes" else np.float32)
+        step = self.plan(planes, kind, tile_px=tile_px).step
+        if not self.is_exact:
+            for number in range(len(planes)):
+                whole = tuple(slice(0, size) for size in planes.shape)
+                result[planes.key(axes, number, whole)] = self.blend(planes[number], kind, step)
+            return result
+        tiles = cut(planes.shape, self.tiler.field, step, self.tiler.border)
+        work = Work(self.tiler, planes, _InMemory(result), axes, kind, tiles)
+        in_this_process(work, range(len(work)), lambda _: None)
         return result
 
-    def classes(self, image: NDArray[np.generic], tile_px: int | None) -> NDArray[np.uint8]:
-        """The most probable class (*space) uint8 of every pixel; the first of equals."""
-        result = np.empty(image.shape[1:], np.uint8)
-        for write, logits in self.logits(image, tile_px):
-            result[write] = logits.argmax(axis=0)
-        return result
+    def blend(self, plane: Sliceable, kind: Kind, step: tuple[int, ...]) -> NDArray[Any]:
+        """The result for a plane (c *space) of a network whose tiles are not exact."""
+        likely = blended(self.tiler, plane, step)
+        if kind == "probabilities":
+            return likely
+        return most_probable(likely) if kind == "classes" else 1 - likely[0]
+
+    def mismatch(self, plane: Sliceable) -> Mismatch:
+        """How far two tilings of a plane (c *space) differ."""
+        return tile_mismatch(self.tiler, plane, exact=self.is_exact)
 
 
-def read_mirrored(image: NDArray[np.generic], tile: Tile) -> NDArray[np.generic]:
-    """What a tile reads (c *space); pixels beyond the image are mirrored.
+class _InMemory:
+    """An array as a store."""
 
-    Only the block that holds all needed pixels is sliced out of `image`.
-    """
-    indices = [
-        mirror_indices(start, stop, size)
-        for (start, stop), size in zip(tile.read, image.shape[1:], strict=True)
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(self.array[key])
+
+    def __setitem__(self, key: Any, part: Any) -> None:
+        self.array[key] = part
+
+    def sync(self) -> None:
+        """Nothing is on a disk."""
+
+
+def _unmeasured(
+    planes: Planes, field: Field, border: Border, tile_px: int | None, unit: int | None, why: str
+) -> TilePlan:
+    """Equal tiles of at most this side, without an estimate of what they cost."""
+    unit = math.lcm(unit or 1, field.grid)
+    if tile_px is not None and tile_px < unit:
+        raise SettingsError(
+            f"A tile of {tile_px} px is smaller than the network's grid or the output's chunks: "
+            f"use at least {unit}."
+        )
+    step = tuple(even_step(size, tile_px, unit) for size in planes.shape)
+    lengths = [
+        read_lengths(size, side, field, border)
+        for size, side in zip(planes.shape, step, strict=True)
     ]
-    block = image[(slice(None), *[slice(int(i.min()), int(i.max()) + 1) for i in indices])]
-    return block[(slice(None), *np.ix_(*[i - i.min() for i in indices]))]
+    read_px = math.prod(sum(axis) for axis in lengths)
+    tiles = math.prod(len(axis) for axis in lengths)
+    return TilePlan(step, tiles, read_px / math.prod(planes.shape), 0.0, 0, 0, (why,))

@@ -1,40 +1,41 @@
-"""What a user holds: a trained model with an engine, and the verbs on it."""
+"""What a user holds: a trained model with an engine, and the verbs on it.
+
+Predicting imports no PyTorch unless it is the engine; training imports what it needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from overtile import layouts, networks, plan
-from overtile import model as storage
-from overtile.engines.torch import TorchEngine, best_device
-from overtile.errors import DataError, ModelError, OutputError
+import overtile.model as storage
+from overtile import layouts
+from overtile.engines.choice import Name, choose_engine
+from overtile.errors import OutputError
 from overtile.evaluation import Evaluation, evaluate_pairs
-from overtile.image import Image, as_image, count_planes, read_plane
+from overtile.executors import connected
+from overtile.file_to_file import FilePrediction, PredictOptions
+from overtile.image import Image, as_image
 from overtile.labels import Kind, LabelMeaning
 from overtile.layouts import Content, Pairs
 from overtile.model import Model
 from overtile.objects import find_objects
-from overtile.prediction import Tiler
+from overtile.pictures import colours
+from overtile.prediction import Predictor
 from overtile.settings import Precision, Settings
-from overtile.training import Progress
-from overtile.training import train as train_model
-from overtile.training.state import State
+from overtile.tileplan import TilePlan
+from overtile.tiler import tiler_of
 
-TILE_PX = 1024
-"""Default side of what a tile writes. At a margin of 96 px it reads 1.4 times that; twice the side
-would read 1.2 times, for four times the memory."""
+if TYPE_CHECKING:
+    from overtile.plan import Preset
+    from overtile.training import Progress
 
 DEFAULT_MINUTES = 15.0
-
-AGREES = 1e-3
-"""How far a model's logits on its test window may be from the stored ones, in parts of the largest:
-other versions and processors round otherwise, a wrong parameter does not stay below."""
 
 
 class Segmenter:
@@ -44,50 +45,47 @@ class Segmenter:
     ----------
     model
         Its parameters and everything else it needs.
-    device
-        Where it runs; by default a GPU where there is one.
+    folder
+        Where it lies, if it does: converted networks are looked for there.
+    engine
+        ``torch``, ``openvino``, ``onnx``, or ``auto`` for the fastest that can run the model here.
     precision
-        ``float32`` or ``bfloat16``; by default bfloat16 where the device multiplies it natively.
+        ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the device has it and it gives the
+        model's test window the same classes.
+    threads
+        Of the processor; by default all cores.
+    inexact
+        Whether a network whose result depends on the tiles may predict, its tiles blended.
+
+    Attributes
+    ----------
+    predictor
+        What computes.
+    reasons
+        Sentences that say why it is this engine in this precision.
 
     Raises
     ------
     ModelError
         The parameters do not fit the settings, or do not give the stored test result.
+    MissingError
+        The engine's library is not installed.
     """
 
     def __init__(
         self,
         model: Model,
-        device: torch.device | None = None,
-        precision: Precision | None = None,
+        folder: Path | None = None,
+        *,
+        engine: Name | Literal["auto"] = "auto",
+        precision: Precision | Literal["auto"] = "auto",
+        threads: int | None = None,
+        inexact: bool = False,
     ) -> None:
         self.model = model
-        network = networks.build(model.settings.network)
-        try:
-            network.load_state_dict(model.parameters)
-        except RuntimeError as error:
-            raise ModelError(
-                f"The model's parameters do not fit its settings, so one of them was changed: "
-                f"{str(error).splitlines()[-1].strip()}"
-            ) from error
-        device = device or best_device()
-        self._test(TorchEngine(network, device, "float32"))
-        self.tiler = Tiler(
-            TorchEngine(network, device, precision),
-            model.field,
-            border=model.settings.border,
-            normalisation=model.normalisation,
-            activation=model.settings.loss.activation,
-        )
-
-    def _test(self, engine: TorchEngine) -> None:
-        expected = self.model.test["logits"].numpy()
-        off = float(np.abs(engine(self.model.test["image"].numpy()) - expected).max())
-        if off > AGREES * max(1.0, float(np.abs(expected).max())):
-            raise ModelError(
-                f"The model does not give its stored test result on this machine (logits differ "
-                f"by {off:.2g}): its parameters or settings were changed after training."
-            )
+        choice = choose_engine(model, folder, engine, precision, threads)
+        self.predictor = Predictor(model, tiler_of(model, choice.engine), folder, inexact)
+        self.reasons = choice.reasons
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -100,7 +98,9 @@ class Segmenter:
         classes = self.model.classes
         return LabelMeaning(classes.kind, classes.values, classes.names, "As in training.")
 
-    def predict(self, image: Image | NDArray[Any], *, tile_px: int = TILE_PX) -> NDArray[np.uint8]:
+    def predict(
+        self, image: Image | NDArray[Any], *, tile_px: int | None = None
+    ) -> NDArray[np.uint8]:
         """The class id of every pixel.
 
         Parameters
@@ -108,7 +108,8 @@ class Segmenter:
         image
             (y x), (y x c), or a stack of these (z first): as `overtile.image.as_image` says.
         tile_px
-            Largest side of a tile, in pixels. The result does not depend on it; memory does.
+            Largest side of a tile, in pixels; by default as large as pays and half of the free
+            memory allows. The result does not depend on it.
 
         Returns
         -------
@@ -122,77 +123,126 @@ class Segmenter:
         SettingsError
             A tile smaller than the network's grid.
         """
-        return self._each_plane(image, lambda plane: self.tiler.classes(plane, tile_px))
+        return self.predictor.predict(_image(image), "classes", tile_px=tile_px)
 
     def probabilities(
-        self, image: Image | NDArray[Any], *, tile_px: int = TILE_PX
+        self, image: Image | NDArray[Any], *, tile_px: int | None = None
     ) -> NDArray[np.float32]:
         """The probability of every class, 0 to 1: (k y x), or (z k y x) of a stack.
 
         Parameters and errors are those of `predict`.
         """
-        return self._each_plane(image, lambda plane: self.tiler.probabilities(plane, tile_px))
+        image = _image(image)
+        result = self.predictor.predict(image, "probabilities", tile_px=tile_px)
+        axes, _ = self.predictor.check(image).axes_of(len(self.classes))
+        return np.moveaxis(result, axes.index("c"), -3)
 
-    def objects(self, image: Image | NDArray[Any], *, tile_px: int = TILE_PX) -> NDArray[np.int32]:
+    def objects(
+        self,
+        image: Image | NDArray[Any],
+        *,
+        tile_px: int | None = None,
+        seed_threshold: float | None = None,
+    ) -> NDArray[np.int32]:
         """An id for every object, 0 for background: (y x), or (z y x) of a stack of images.
 
         Objects are the connected regions of all classes but the first, without specks smaller than
         half of nearly all objects in training; where training drew a line of background between
-        touching objects, they are grown back by half of it. Parameters and errors are those of
-        `predict`.
+        touching objects, they are grown back by half of it. With a seed threshold, regions that
+        hold several places above it are parted between them. Other parameters and errors are those
+        of `predict`.
         """
-        return self._each_plane(
-            image, lambda plane: self.find_objects(self.tiler.probabilities(plane, tile_px))
-        )
+        foreground = self.predictor.predict(_image(image), "foreground", tile_px=tile_px)
+        space = self.model.settings.network.dimensions
+        planes = foreground.reshape(-1, *foreground.shape[-space:])
+        found = [self._objects(plane, seed_threshold) for plane in planes]
+        return np.stack(found).reshape(foreground.shape)
 
     def find_objects(self, probabilities: NDArray[np.float32]) -> NDArray[np.int32]:
         """The objects (y x) of probabilities (k y x), as `objects` finds them."""
-        classes = self.model.classes
-        line_px = self.model.settings.pixel_weight.separation_px
-        return find_objects(
-            1 - probabilities[0],
-            smallest_px=classes.smallest_object_px,
-            grow_px=line_px / 2 if classes.kind == "instances" else 0,
-        )
+        return self._objects(1 - probabilities[0], None)
 
-    def _each_plane(
-        self, image: Image | NDArray[Any], act: Callable[[NDArray[Any]], NDArray[Any]]
-    ) -> NDArray[Any]:
-        image = image if isinstance(image, Image) else as_image(np.asarray(image))
-        results = [act(self.check(read_plane(image, n))) for n in range(count_planes(image))]
-        return np.stack(results) if {"t", "z"} & set(image.axes) else results[0]
+    def _objects(
+        self, foreground: NDArray[np.float32], seed_threshold: float | None
+    ) -> NDArray[np.int32]:
+        return find_objects(foreground, **vars(self.predictor.objects_are(seed_threshold)))
 
-    def check(self, plane: NDArray[Any], name: str = "The image") -> NDArray[Any]:
-        """The plane (c y x) itself, if the model can predict it.
+    def predict_file(
+        self, source: str | Path, output: str | Path, options: PredictOptions | None = None
+    ) -> TilePlan:
+        """A file of any size predicted into a file, within a bound of memory.
+
+        Parameters
+        ----------
+        source, output
+            Of any format that `overtile.io` knows; larger than memory where both can be read and
+            written by window.
+        options
+            What and how; see `overtile.file_to_file.PredictOptions`.
+
+        Returns
+        -------
+        TilePlan
+            The tiles, and why they were these.
 
         Raises
         ------
-        DataError
-            Another number of channels than in training, or NaN or infinite pixels.
+        OvertileError
+            What `overtile.file_to_file.FilePrediction` says.
         """
-        expected = self.model.settings.network.channels
-        if len(plane) != expected:
-            raise DataError(
-                f"{name} has {len(plane)} channel{'s' * (len(plane) > 1)}, and the model was "
-                f"trained on {expected}: convert the image, or train on such images."
-            )
-        layouts.check_finite(name, plane)
-        return plane
+        options = options or PredictOptions()
+        run = self.prepare_file(source, output, options)
+        with self.computing(options) as client:
+            run.run(client=client)
+        return run.plan
+
+    def prepare_file(
+        self, source: str | Path, output: str | Path, options: PredictOptions
+    ) -> FilePrediction:
+        """What `predict_file` will do, checked and planned but not begun."""
+        shown = colours(len(self.classes))
+        return FilePrediction(self.predictor, Path(source), Path(output), options, shown)
+
+    @contextmanager
+    def computing(self, options: PredictOptions) -> Iterator[Any]:
+        """The cluster of the options for `FilePrediction.run`, or None for this process."""
+        if options.workers is None and options.cluster is None:
+            yield None
+            return
+        with connected(options.workers, options.cluster) as client:
+            yield client
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model folder; see `overtile.model.save`."""
         storage.save(self.model, Path(folder), overwrite=overwrite)
 
 
-def load(folder: str | Path, *, precision: Precision | None = None) -> Segmenter:
-    """The segmenter whose model was saved in a folder.
+def _image(image: Image | NDArray[Any]) -> Image:
+    return image if isinstance(image, Image) else as_image(np.asarray(image))
+
+
+def load(
+    folder: str | Path,
+    *,
+    engine: Name | Literal["auto"] = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    threads: int | None = None,
+    inexact: bool = False,
+) -> Segmenter:
+    """The segmenter whose model was saved in a folder; parameters are those of `Segmenter`.
 
     Raises
     ------
     ModelError
         No model there, or it is damaged, foreign, of a later format, or altered.
+    MissingError
+        The engine's library is not installed.
     """
-    return Segmenter(storage.load(Path(folder)), precision=precision)
+    folder = Path(folder)
+    model = storage.load(folder)
+    return Segmenter(
+        model, folder, engine=engine, precision=precision, threads=threads, inexact=inexact
+    )
 
 
 def train(
@@ -203,7 +253,7 @@ def train(
     steps: int | None = None,
     epochs: float | None = None,
     holdout: str | Iterable[int] | None = None,
-    settings: plan.Preset | Settings = "default",
+    settings: Preset | Settings = "default",
     labels_are: Literal["auto"] | Kind = "auto",
     output: str | Path | None = None,
     resume: bool = False,
@@ -242,6 +292,10 @@ def train(
     DataError, SettingsError, OutputError
         What `overtile.training.train` says; or `output` exists, or there is nothing to resume.
     """
+    from overtile import plan
+    from overtile.training import train as train_model
+    from overtile.training.state import State
+
     pairs = layouts.pairs(images, labels)
     held_out: tuple[str, ...] = ()
     if holdout is not None:

@@ -15,6 +15,7 @@ whatever the size of the tiles.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -23,6 +24,7 @@ from overtile.errors import SettingsError
 from overtile.geometry import Field
 
 Border = Literal["mirror", "own"]
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,28 @@ class Tile:
         together cover the image.
     """
 
-    read: tuple[tuple[int, int], ...]
+    read: tuple[Span, ...]
     crop: tuple[slice, ...]
     write: tuple[slice, ...]
 
+    @property
+    def read_shape(self) -> tuple[int, ...]:
+        """What enters the network, in pixels per axis."""
+        return tuple(stop - start for start, stop in self.read)
+
+    @property
+    def place(self) -> str:
+        """Where it writes, for people: "y 0-1024, x 512-1024"."""
+        axes = "zyx"[-len(self.write) :]
+        return ", ".join(f"{a} {w.start}-{w.stop}" for a, w in zip(axes, self.write, strict=True))
+
 
 def cut(
-    shape: tuple[int, ...], field: Field, tile_px: int | None, border: Border = "mirror"
+    shape: Sequence[int],
+    field: Field,
+    tile_px: int | Sequence[int] | None,
+    border: Border = "mirror",
+    within: Sequence[slice] | None = None,
 ) -> list[Tile]:
     """The tiles of an image, in C order.
 
@@ -58,42 +75,66 @@ def cut(
         The network's.
     tile_px
         The largest side of what one tile writes, at least the grid; tiles are evened out so that
-        all are about equally large. None makes one tile: the whole-image result itself.
+        all are about equally large. Or the side along each axis, multiples of the grid, which are
+        kept as they are. None makes one tile: the whole-image result itself.
     border
         ``mirror``: the image goes on mirrored on every side. ``own`` (same padding): tiles are
         clipped at the image, where the network's own padding acts as it does on the whole image.
+    within
+        Only the tiles of this part of the image, which begins on the grid; by default of all.
 
     Raises
     ------
     SettingsError
         A tile smaller than the grid.
     """
-    if tile_px is not None and tile_px < field.grid:
+    if isinstance(tile_px, int) and tile_px < field.grid:
         raise SettingsError(
             f"A tile of {tile_px} px is smaller than the network's grid: use at least {field.grid}."
         )
-    axes = [_cut_axis(size, field, tile_px, border) for size in shape]
+    if tile_px is None or isinstance(tile_px, int):
+        steps = tuple(even_step(size, tile_px, field.grid) for size in shape)
+    else:
+        steps = tuple(tile_px)
+    spans = [(0, size) for size in shape]
+    if within is not None:
+        spans = [(part.start, part.stop) for part in within]
+    axes = [
+        [
+            _place(start, min(start + step, stop), size, step, field, border)
+            for start in range(begin, stop, step)
+        ]
+        for size, step, (begin, stop) in zip(shape, steps, spans, strict=True)
+    ]
     return [Tile(*zip(*parts, strict=True)) for parts in product(*axes)]
 
 
-def _cut_axis(
-    size: int, field: Field, tile_px: int | None, border: Border
-) -> list[tuple[tuple[int, int], slice, slice]]:
-    cells = -(-size // field.grid)
-    count = 1 if tile_px is None else -(-cells // (tile_px // field.grid))
-    step = -(-cells // count) * field.grid
-    lead = field.lead
-    end = cells * field.grid
-    parts = []
-    for start in range(0, size, step):
-        stop = min(start + step, size)
-        if border == "mirror":
-            # Every tile reads the same size, so that every tile is the same computation.
-            begin = start - lead
-            until = begin + field.good_size(lead + step + field.margin)
-        else:
-            begin, until = max(start - lead, 0), min(start + step + lead, end)
-        origin = begin + (field.margin if field.padding == "valid" else 0)
-        crop = slice(start - origin, stop - origin)
-        parts.append(((begin, until), crop, slice(start, stop)))
-    return parts
+def even_step(size: int, most: int | None, unit: int) -> int:
+    """The side of equally large tiles along an axis: a multiple of the unit, not above `most`."""
+    cells = -(-size // unit)
+    count = 1 if most is None else -(-cells // (most // unit))
+    return -(-cells // count) * unit
+
+
+def read_lengths(size: int, step: int, field: Field, border: Border) -> list[int]:
+    """What the tiles of a step read along one axis, in pixels."""
+    parts = (
+        _place(start, min(start + step, size), size, step, field, border)[0]
+        for start in range(0, size, step)
+    )
+    return [stop - start for start, stop in parts]
+
+
+def _place(
+    start: int, stop: int, size: int, step: int, field: Field, border: Border
+) -> tuple[Span, slice, slice]:
+    """What a tile that writes from start to stop reads and crops along one axis."""
+    lead, end = field.lead, -(-size // field.grid) * field.grid
+    if border == "mirror":
+        # Every tile reads the same size, so that every tile is the same computation.
+        begin = start - lead
+        until = begin + field.good_size(lead + step + field.margin)
+    else:
+        begin, until = max(start - lead, 0), min(start + step + lead, end)
+    origin = begin + (field.margin if field.padding == "valid" else 0)
+    return (begin, until), slice(start - origin, stop - origin), slice(start, stop)

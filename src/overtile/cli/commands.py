@@ -33,6 +33,14 @@ class Preset(StrEnum):
     paper = "paper"
 
 
+class Engine(StrEnum):
+    """What can compute a network."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
 class Activity(StrEnum):
     """Numbers of the forward pass."""
 
@@ -47,9 +55,12 @@ Meaning = Annotated[
     LabelsAre, typer.Option("--labels-are", help="What label values are; auto tells by them.")
 ]
 ModelFolder = Annotated[Path, typer.Argument(help="A folder that 'overtile train' wrote.")]
-Tile = Annotated[int, typer.Option(help="Largest side of a tile in px; less needs less memory.")]
 Precision = Annotated[
-    Activity | None, typer.Option(help="By default bfloat16 where the processor has it.")
+    Activity | None,
+    typer.Option(help="By default bfloat16 where the processor has it and the classes stay."),
+]
+EngineName = Annotated[
+    Engine | None, typer.Option(help="By default the fastest measured that the model is ready for.")
 ]
 
 
@@ -139,20 +150,97 @@ def predict(
     overlay: Annotated[
         Path | None, typer.Option(help="A folder for pictures of the outlines on the images.")
     ] = None,
-    tile: Tile = 1024,
+    seeds: Annotated[
+        float | None,
+        typer.Option(help="For objects: part touching ones, from seeds above this probability."),
+    ] = None,
+    measurements: Annotated[
+        bool,
+        typer.Option(
+            "--measurements", help="For objects: sizes, places and intensities in NAME.csv."
+        ),
+    ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Such as 2GiB, above the loaded process; by default half of what is free."
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Largest side of a tile in px; by default what is fastest.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the plan and its reasons first.")
+    ] = False,
+    engine: EngineName = None,
     precision: Precision = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
+    inexact: Annotated[
+        bool,
+        typer.Option("--inexact", help="Blend the tiles of a network that depends on them."),
+    ] = False,
+    overviews: Annotated[
+        bool, typer.Option("--overviews", help="Add smaller copies to a TIFF, for viewers.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Compute in so many processes, with Dask.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Compute on a Dask cluster: tcp://host:8786.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a prediction that was killed.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict images of any size; by default the class id of every pixel."""
-    from overtile.cli.predicting import What, run_prediction
+    from overtile.cli.predicting import list_jobs, load_for, parse_memory, run_prediction
     from overtile.errors import SettingsError
-    from overtile.segmenter import load
+    from overtile.file_to_file import Content, PredictOptions
 
     if probabilities and objects:
         raise SettingsError("Give --probabilities or --objects, not both: -o names one output.")
-    what: What = "probabilities" if probabilities else "objects" if objects else "classes"
-    segmenter = load(model, precision=precision.value if precision else None)
-    run_prediction(segmenter, images, output, what, overlay, tile_px=tile, overwrite=overwrite)
+    if measurements and not objects:
+        raise SettingsError("--measurements are those of objects: give --objects as well.")
+    content: Content = "probabilities" if probabilities else "objects" if objects else "classes"
+    options = PredictOptions(
+        content=content,
+        memory=parse_memory(memory),
+        tile_px=tile,
+        seed_threshold=seeds,
+        overviews=overviews,
+        overwrite=overwrite,
+        resume=resume,
+        workers=workers,
+        cluster=cluster,
+    )
+    segmenter = load_for(
+        model,
+        images,
+        output,
+        options,
+        engine.value if engine else None,
+        precision.value if precision else None,
+        threads,
+        inexact=inexact,
+    )
+    jobs = list_jobs(images, output, resume=resume)
+    run_prediction(segmenter, jobs, options, overlay, measurements=measurements, explain=explain)
+
+
+@app.command()
+def convert(
+    model: ModelFolder,
+    engine: Annotated[Engine, typer.Option(help="openvino or onnx.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Keep the network in the form of another library, for faster or smaller installations."""
+    from overtile import model as storage
+    from overtile.cli.show import say
+    from overtile.engines.choice import convert as convert_model
+
+    choice = convert_model(storage.load(model), model, engine.value, overwrite=overwrite)
+    say(f"{model / 'engines' / engine.value} gives the stored test result. {choice.reasons[-1]}")
 
 
 @app.command()
@@ -172,8 +260,22 @@ def evaluate(
 
     if report is not None:
         check_free(report, overwrite)
-    segmenter = load(model, precision=precision.value if precision else None)
+    segmenter = load(model, precision=precision.value if precision else "auto", inexact=True)
     run_evaluation(segmenter, images, labels, only, report, overwrite=overwrite)
+
+
+@app.command()
+def inspect(
+    model: ModelFolder,
+    image: Annotated[
+        Path | None, typer.Option(help="Measure on this image how far two tilings differ.")
+    ] = None,
+    precision: Precision = None,
+) -> None:
+    """Show what a model's network sees, whether its tiles are exact, and what tiles cost."""
+    from overtile.cli.inspecting import print_inspection
+
+    print_inspection(model, image, precision.value if precision else "auto")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from overtile import layouts, report
 from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation
+from overtile.image import Image
 from overtile.layouts import Pairs
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter, evaluate_with
@@ -81,7 +82,7 @@ def _content(
     names = list(evaluation.rows[0].scores)
     facts = [
         ("Network", f"{chosen.network.name}, {chosen.network.base_channels} base channels"),
-        ("Parameters", f"{sum(value.numel() for value in model.parameters.values()):,}"),
+        ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
         ("Classes", ", ".join(segmenter.classes)),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),
         ("Training", f"{origin.steps} steps in {origin.seconds:.0f} s"),
@@ -120,7 +121,7 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
     pair, row = pairs[place], evaluation.rows[place]
     assert pair.label is not None
     image, label = pair.image.read(), pair.label.read()
-    likely = segmenter.tiler.probabilities(image, None)
+    likely = segmenter.probabilities(Image(image, "cyx"))
     meaning = segmenter.meaning
     truth, found = meaning.class_map(label), likely.argmax(axis=0)
     instances = meaning.kind == "instances"

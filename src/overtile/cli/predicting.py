@@ -2,89 +2,208 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.progress import track
 
-from overtile import io, layouts
-from overtile.cli.show import ERR, say
-from overtile.errors import DataError, OutputError
-from overtile.pictures import colours
+from overtile import io, segmenter
+from overtile.cli.show import note, pixel_progress, say
+from overtile.engines.choice import Name
+from overtile.errors import DataError, OutputError, SettingsError
+from overtile.file_to_file import FilePrediction, PredictOptions, Told
+from overtile.image import Plane, Planes, Sliceable
+from overtile.journal import Journal
 from overtile.pictures import overlay as draw
 from overtile.segmenter import Segmenter
+from overtile.settings import Precision
 
-What = Literal["classes", "probabilities", "objects"]
+OVERLAY_PX = 4096
+"""Longest side of an overlay: a picture to look at; larger images are thinned out for it."""
 
+COMPARED_PX = 1024
+"""Side of the part of an image in which two tilings are compared."""
 
-def run_prediction(
-    segmenter: Segmenter,
-    images: Path,
-    output: Path,
-    what: What,
-    overlay: Path | None,
-    *,
-    tile_px: int,
-    overwrite: bool,
-) -> None:
-    """Predict a file into a file, or a folder into a folder."""
-    jobs = _jobs(images, output)
-    for _, target in jobs:
-        io.format_of(target)
-        if target.exists() or target.parent.exists():
-            io.check_free(target, overwrite)
-    if overlay is not None and overlay.is_file():
-        raise OutputError(f"{overlay} is a file: expected a folder for the overlays.")
-    for source, target in track(jobs, "predicting", console=ERR, disable=len(jobs) == 1):
-        _predict_file(segmenter, source, target, what, overlay, tile_px, overwrite)
-    say(f"{what} of {len(jobs)} file{'s' * (len(jobs) > 1)} in {output}")
+UNITS = {"B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def _jobs(images: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Each file with the one that its prediction goes to."""
-    if not images.is_dir():
+def parse_memory(text: str | None) -> int | None:
+    """Bytes of "2GiB", "500 MB", or of a plain number.
+
+    Raises
+    ------
+    SettingsError
+        Not a size.
+    """
+    if text is None:
+        return None
+    number = text.strip().rstrip("BKMGTibkmgt ")
+    unit = text.strip()[len(number) :].strip().upper() or "B"
+    try:
+        size = float(number) * UNITS[unit]
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f"--memory {text}: expected a size such as 2GiB or 500MB.") from error
+    if size < 1:
+        raise SettingsError(f"--memory {text}: expected more than nothing.")
+    return int(size)
+
+
+def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, Path]]:
+    """Each file with the one that its prediction goes to; to resume, without those that are done.
+
+    Raises
+    ------
+    DataError, OutputError
+        No image in a folder; a folder into a file; two images whose outputs have one name.
+    """
+    if not images.is_dir() or io.is_known(images):
         return [(images, output)]
     if io.is_known(output):
         raise OutputError(f"{images} is a folder, so the output is one too: {output} names a file.")
-    files = sorted(path for path in images.iterdir() if io.is_known(path) and path.is_file())
+    files = sorted(path for path in images.iterdir() if io.is_known(path))
     if not files:
-        raise DataError(f"{images} holds no image: expected PNG, JPEG or TIFF files.")
-    return [(path, output / f"{path.stem}.tif") for path in files]
-
-
-def _predict_file(
-    segmenter: Segmenter,
-    source: Path,
-    target: Path,
-    what: What,
-    overlay: Path | None,
-    tile_px: int,
-    overwrite: bool,
-) -> None:
-    planes = layouts.list_images(source)
-    results: list[NDArray[Any]] = []
-    for name, plane in planes:
-        image = segmenter.check(plane.read(), name)
-        probabilities = segmenter.tiler.probabilities(image, tile_px)
-        classes = probabilities.argmax(axis=0).astype(np.uint8)
-        objects = segmenter.find_objects(probabilities) if what == "objects" else None
-        if overlay is not None:
-            many = objects is None and len(segmenter.classes) > 2
-            picture = draw(image, classes if objects is None else objects, tinted=many)
-            overlay.mkdir(parents=True, exist_ok=True)
-            io.write(
-                overlay / f"{name}.png", np.moveaxis(picture, -1, 0), "cyx", overwrite=overwrite
+        known = ", ".join(suffix for form in io.FORMATS for suffix in form.suffixes)
+        raise DataError(f"{images} holds no image: expected {known}.")
+    jobs = [(path, output / f"{path.stem}.tif") for path in files]
+    taken: dict[Path, Path] = {}
+    for source, target in jobs:
+        if target in taken:
+            raise OutputError(
+                f"{taken[target].name} and {source.name} would both be predicted into {target}: "
+                "move one of them to another folder."
             )
-        if objects is not None:
-            results.append(objects)
-        else:
-            results.append(classes if what == "classes" else probabilities)
-    stacked = np.stack(results) if len(planes) > 1 else results[0]
-    axes = ("z" if len(planes) > 1 else "") + ("cyx" if what == "probabilities" else "yx")
-    if axes == "zcyx":
-        stacked, axes = np.moveaxis(stacked, 1, 0), "czyx"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shown = colours(len(segmenter.classes)) if what == "classes" else None
-    io.write(target, stacked, axes, overwrite=overwrite, colours=shown)
+        taken[target] = source
+    output.mkdir(parents=True, exist_ok=True)
+    return [job for job in jobs if not (resume and job[1].exists())]
+
+
+def load_for(
+    model: Path,
+    images: Path,
+    output: Path,
+    options: PredictOptions,
+    engine: Name | None,
+    precision: Precision | None,
+    threads: int | None,
+    *,
+    inexact: bool,
+) -> Segmenter:
+    """The segmenter that is asked for; to resume, with the engine with which it was begun."""
+    jobs = list_jobs(images, output, resume=True) if options.resume else []
+    journals = [Journal(target) for _, target in jobs]
+    begun = next((journal.read() for journal in journals if journal.exists()), None)
+    if begun is not None and not options.workers:
+        engine, precision = engine or cast(Name, begun.engine), precision or begun.precision
+        threads = threads or begun.threads
+    return segmenter.load(
+        model,
+        engine=engine or "auto",
+        precision=precision or "auto",
+        threads=threads,
+        inexact=inexact,
+    )
+
+
+def run_prediction(
+    model: Segmenter,
+    jobs: list[tuple[Path, Path]],
+    options: PredictOptions,
+    overlay: Path | None,
+    *,
+    measurements: bool,
+    explain: bool,
+) -> None:
+    """Predict each file into its output; all are checked before the first is begun."""
+    if overlay is not None and overlay.is_file():
+        raise OutputError(f"{overlay} is a file: expected a folder for the overlays.")
+    runs = []
+    for source, target in jobs:
+        one = replace(options, measurements=target.with_suffix(".csv") if measurements else None)
+        if options.resume and len(jobs) > 1:
+            one = replace(one, resume=Journal(target).exists())
+        runs.append(model.prepare_file(source, target, one))
+    if explain:
+        for run in runs:
+            _explain(model, run)
+    with model.computing(options) as client, pixel_progress() as told:
+        before, whole = 0, sum(run.pixels for run in runs)
+        for run in runs:
+            run.run(partial(_tell_all, told, before, whole), client)
+            before += run.pixels
+            if overlay is not None:
+                _draw_overlays(model, run, overlay)
+    if runs and not model.predictor.is_exact:
+        note(f"Tiles were blended. {describe_mismatch(model, runs[0].planes[0])}")
+    last = (
+        runs[-1].output if len(runs) == 1 else runs[-1].output.parent if runs else "place already"
+    )
+    say(f"{options.content} of {len(runs)} file{'s' * (len(runs) != 1)} in {last}")
+
+
+def _tell_all(told: Told, before: int, whole: int, done: int, _: int) -> None:
+    """Pass on how far one of several files is."""
+    told(before + done, whole)
+
+
+def describe_mismatch(model: Segmenter, plane: Plane) -> str:
+    """A sentence on two tilings of a plane, or of its middle where it is large."""
+    middle = tuple(
+        slice(max(0, (size - COMPARED_PX) // 2), max(0, (size - COMPARED_PX) // 2) + COMPARED_PX)
+        for size in plane.shape[1:]
+    )
+    part = plane[
+        (
+            slice(None),
+            *[slice(m.start, min(m.stop, s)) for m, s in zip(middle, plane.shape[1:], strict=True)],
+        )
+    ]
+    found = model.predictor.mismatch(part)
+    size = " x ".join(map(str, part.shape[1:]))
+    return (
+        f"Two tilings of {size} px differ by {found.largest:.2g} at most and {found.mean:.2g} on "
+        f"average in probability; {found.flipped:.3%} of the pixels change their class."
+    )
+
+
+def _explain(model: Segmenter, run: FilePrediction) -> None:
+    engine = model.predictor.engine
+    say(f"{run.source} -> {run.output}")
+    say(f"  {engine.name}, {engine.precision}, {engine.threads} threads.")
+    for reason in (*model.reasons, *run.plan.reasons, *run.notes):
+        say(f"  {reason}")
+
+
+def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
+    """One picture for each plane: outlines on the image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = run.options.content
+    results = Planes(io.open(run.output, as_label=True))
+    images = Planes(run.image)
+    for number in range(len(images)):
+        image, result = (_thinned(planes[number]) for planes in (images, results))
+        values = result.argmax(axis=0) if content == "probabilities" else result[0]
+        picture = draw(image, values, tinted=content != "objects" and len(model.classes) > 2)
+        name = run.source.stem + (f"_{number}" if len(images) > 1 else "")
+        io.write(
+            folder / f"{name}.png",
+            np.moveaxis(picture, -1, 0),
+            "cyx",
+            overwrite=run.options.overwrite,
+        )
+
+
+def _thinned(plane: Sliceable | Plane) -> np.ndarray:
+    """A plane (c y x), every n-th pixel of it where it is larger than an overlay."""
+    channels, height, width = plane.shape
+    every = -(-max(height, width) // OVERLAY_PX)
+    whole = slice(0, channels)
+    bands = [
+        plane[whole, slice(start, min(start + 64 * every, height)), slice(0, width)][
+            :, ::every, ::every
+        ]
+        for start in range(0, height, 64 * every)
+    ]
+    return np.concatenate(bands, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -48,6 +49,37 @@ def print_table(
     for row in rows:
         table.add_row(*[escape(cell) for cell in row])
     OUT.print(table)
+
+
+@contextmanager
+def pixel_progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar that follows a prediction: pixels, throughput, time left."""
+    columns = (
+        TextColumn("predicting"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[done]:.1f}/{task.fields[whole]:.1f} Mpx"),
+        TextColumn("{task.fields[speed]:.2f} Mpx/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=ERR)
+    begun: list[tuple[float, int]] = []
+
+    def tell(done: int, whole: int) -> None:
+        if not bar.tasks:  # not before, so that an error comes first on its line
+            bar.start()
+            begun.append((time.monotonic(), done))
+            bar.add_task("predicting", total=whole, done=0.0, whole=whole / 1e6, speed=0.0)
+        start, standing = begun[0]
+        speed = (done - standing) / max(time.monotonic() - start, 1e-3) / 1e6
+        bar.update(bar.tasks[0].id, completed=done, done=done / 1e6, speed=speed)
+
+    try:
+        yield tell
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""Tiles of a network that is not exact, blended: seams are soft, but the result depends on them.
+
+For networks that look at the whole window (instance norm and its like) there is no seamless result.
+Tiles overlap by what the network sees, and fade into each other over that. The probabilities of a
+whole plane are held in memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from overtile.image import Sliceable
+from overtile.metrics import Mismatch, mismatch
+from overtile.tiler import Tiler
+from overtile.tiles import Tile, cut, even_step
+
+
+def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np.float32]:
+    """Probabilities (k *space) of an image (c *space), each pixel the mean over its tiles.
+
+    A tile counts most in its middle and least at its edges, but for those at the image's own edge:
+    with the distance to the nearest edge, up to the margin.
+
+    Parameters
+    ----------
+    tiler
+        What computes.
+    image
+        Of any size; the result, and as much again, is held in memory.
+    step
+        Distance of the tiles along each axis, multiples of the grid.
+    """
+    shape = tuple(image.shape[1:])
+    total, weights = np.zeros(0, np.float32), np.zeros(shape, np.float32)
+    for tile in cut(shape, tiler.field, step, tiler.border):
+        logits = tiler.engine(tiler.read(image, tile))[0]
+        likely = softmax(logits, axis=0) if tiler.activation == "softmax" else expit(logits)
+        weight, inside, write = _faded(tile, logits.shape[1:], shape, max(tiler.field.margin, 1))
+        if total.size == 0:
+            total = np.zeros((len(logits), *shape), np.float32)
+        total[:, *write] += weight * likely[:, *inside]
+        weights[*write] += weight
+    return total / weights
+
+
+def _faded(
+    tile: Tile, out: tuple[int, ...], shape: tuple[int, ...], margin: int
+) -> tuple[NDArray[np.float32], list[slice], list[slice]]:
+    """The weight of what a tile gives inside the image, where it is in that, and where it goes."""
+    weight = np.ones((), np.float32)
+    inside, write = [], []
+    for crop, at, length, size in zip(tile.crop, tile.write, out, shape, strict=True):
+        origin = at.start - crop.start
+        start, stop = max(origin, 0), min(origin + length, size)
+        place = np.arange(start, stop)
+        before = np.where(start == 0, margin, place - origin + 1)
+        after = np.where(stop == size, margin, origin + length - place)
+        ramp = np.minimum(np.minimum(before, after), margin).astype(np.float32) / margin
+        weight = np.multiply.outer(weight, ramp)
+        inside.append(slice(start - origin, stop - origin))
+        write.append(slice(start, stop))
+    return weight, inside, write
+
+
+def tile_mismatch(tiler: Tiler, image: Sliceable, *, exact: bool) -> Mismatch:
+    """How far two tilings of an image (c *space) differ: in tiles of a half and of a third of it.
+
+    Parameters
+    ----------
+    exact
+        Whether tiles are put together as they are, rather than blended.
+    """
+    shape = tuple(image.shape[1:])
+    results = []
+    for parts in (2, 3):
+        grid = tiler.field.grid
+        step = tuple(even_step(size, max(-(-size // parts), grid), grid) for size in shape)
+        if exact:
+            results.append(tiler.predict(image, step, "probabilities"))
+        else:
+            results.append(blended(tiler, image, step))
+    return mismatch(*results)

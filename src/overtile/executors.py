@@ -1,0 +1,278 @@
+"""Who computes the tiles: this process, reading and writing meanwhile, or a Dask cluster.
+
+Writes of different tiles are disjoint, so whoever computes a tile also writes it, in any order. The
+only door to Dask.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overtile import io
+from overtile import model as storage
+from overtile.engines.choice import open_engine
+from overtile.errors import MissingError, OutputError, OvertileError, optional
+from overtile.image import Image, Planes, Store
+from overtile.settings import Precision
+from overtile.tileplan import AHEAD
+from overtile.tiler import Kind, Tiler, tiler_of
+from overtile.tiles import Tile, cut
+
+Finished = Callable[[int], None]
+"""Told the number of each tile whose pixels are written, and on the disk where there is one."""
+
+ANSWER_S = 10
+"""How long a scheduler may take to answer."""
+
+
+@dataclass
+class Work:
+    """The tiles of all planes of an image, numbered from 0, and where their results go.
+
+    Attributes
+    ----------
+    tiler
+        What computes.
+    planes
+        Of the image.
+    store, axes
+        Takes the results; its axes.
+    kind
+        What is computed.
+    tiles
+        Of every plane.
+    """
+
+    tiler: Tiler
+    planes: Planes
+    store: Store
+    axes: str
+    kind: Kind
+    tiles: list[Tile]
+
+    def __len__(self) -> int:
+        """Number of tiles of all planes."""
+        return len(self.planes) * len(self.tiles)
+
+    def pixels(self, number: int) -> int:
+        """How many pixels a tile writes."""
+        total = 1
+        for part in self.tiles[number % len(self.tiles)].write:
+            total *= part.stop - part.start
+        return total
+
+    def read(self, number: int) -> Any:
+        """What a tile reads, where the engine wants it."""
+        with self._at(number):
+            return self.tiler.read(*self._case(number))
+
+    def compute(self, number: int, loaded: Any) -> NDArray[Any]:
+        """The result for a tile."""
+        with self._at(number):
+            return self.tiler.compute(loaded, *self._case(number), self.kind)
+
+    def write(self, number: int, result: NDArray[Any]) -> None:
+        """Put the result of a tile into the store, and onto the disk."""
+        plane, tile = divmod(number, len(self.tiles))
+        with self._at(number):
+            self.store[self.planes.key(self.axes, plane, self.tiles[tile].write)] = result
+            self.store.sync()
+
+    def _case(self, number: int) -> tuple[Any, Tile]:
+        plane, tile = divmod(number, len(self.tiles))
+        return self.planes[plane], self.tiles[tile]
+
+    @contextmanager
+    def _at(self, number: int) -> Iterator[None]:
+        """Say in an error at which tile it happened."""
+        try:
+            yield
+        except OvertileError as error:
+            raise type(error)(f"{self._place(number)}: {error}") from error
+        except OSError as error:
+            raise OutputError(f"{self._place(number)}: {error.strerror or error}.") from error
+
+    def _place(self, number: int) -> str:
+        plane, tile = divmod(number, len(self.tiles))
+        where = [f"{axis} {index}" for axis, index in self.planes.place(plane).items()]
+        where.append(self.tiles[tile].place)
+        return f"Stopped at tile {number + 1} of {len(self)} ({', '.join(where)})"
+
+
+def in_this_process(work: Work, todo: Sequence[int], finished: Finished) -> None:
+    """Compute tiles one after another, while the next are read and the last are written.
+
+    Raises
+    ------
+    OvertileError
+        A tile failed; the message says where and why. Tiles before it were written.
+    """
+    waiting = iter(todo)
+    reads: deque[tuple[int, Future[Any]]] = deque()
+    writes: deque[Future[None]] = deque()
+    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+
+    def read_ahead() -> None:
+        for number in islice(waiting, AHEAD - len(reads)):
+            reads.append((number, reader.submit(work.read, number)))
+
+    def put(number: int, result: NDArray[Any]) -> None:
+        work.write(number, result)
+        finished(number)
+
+    try:
+        read_ahead()
+        while reads:
+            number, reading = reads.popleft()
+            loaded = reading.result()
+            del reading  # it would keep the window in memory
+            read_ahead()
+            result = work.compute(number, loaded)
+            del loaded
+            writes.append(writer.submit(put, number, result))
+            del result
+            while len(writes) >= AHEAD:
+                writes.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown()
+    for last in writes:
+        last.result()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What another process needs to compute any tile of a prediction: names and numbers only.
+
+    Attributes
+    ----------
+    model, source, pixels
+        Folder of the model, the image, and the store of the result, which every process sees.
+    engine, precision, threads
+        What computes.
+    kind, step
+        What is computed, and the sides of a tile.
+    """
+
+    model: Path
+    source: Path
+    pixels: Path
+    engine: str
+    precision: Precision
+    threads: int
+    kind: Kind
+    step: tuple[int, ...]
+
+
+def open_image(path: Path) -> Image:
+    """An image file; one that cannot be read by window is read once, and kept."""
+    image = io.open(path)
+    return image if image.by_window else replace(image, data=np.asarray(image.data[()]))
+
+
+@lru_cache(maxsize=1)
+def open_work(job: Job) -> Work:
+    """The work of a job, opened once in each process."""
+    model = storage.load(job.model)
+    engine = open_engine(model, job.model, job.engine, job.precision, job.threads)
+    planes = Planes(open_image(job.source), model.settings.network.dimensions)
+    tiler = tiler_of(model, engine)
+    axes, _ = planes.axes_of(model.settings.network.classes if job.kind == "probabilities" else 0)
+    tiles = cut(planes.shape, tiler.field, job.step, tiler.border)
+    return Work(tiler, planes, io.reopen(job.pixels), axes, job.kind, tiles)
+
+
+def compute_tile(job: Job, number: int) -> int:
+    """Compute and write one tile, wherever this runs; gives its number back."""
+    work = open_work(job)
+    work.write(number, work.compute(number, work.read(number)))
+    return number
+
+
+def on_cluster(client: Any, job: Job, todo: Sequence[int], finished: Finished) -> None:
+    """Compute tiles on a Dask cluster.
+
+    Each tile is a task. A worker that dies costs only the tiles that it was computing: Dask gives
+    them to another, until a tile has brought down four of them.
+
+    Parameters
+    ----------
+    client
+        From `connected`.
+    job
+        Opened once by each worker.
+    todo, finished
+        As for `in_this_process`.
+
+    Raises
+    ------
+    MissingError
+        The workers die again and again.
+    OvertileError
+        A tile failed; the message says where and why.
+    """
+    dask = optional("distributed", "distributed")
+    waiting = iter(todo)
+    # Two tiles for each thread: one is computed while the next is on its way.
+    most = 2 * max(1, sum(client.nthreads().values()))
+
+    def submit(number: int) -> Any:
+        return client.submit(compute_tile, job, number, pure=False)
+
+    try:
+        running = dask.as_completed([submit(number) for number in islice(waiting, most)])
+        for future in running:
+            finished(future.result())
+            for number in islice(waiting, 1):
+                running.add(submit(number))
+    except dask.KilledWorker as error:
+        raise MissingError(
+            f"The workers died again and again while they computed a tile: {error} Give them "
+            "more memory, or use a smaller --memory."
+        ) from error
+
+
+@contextmanager
+def connected(workers: int | None, address: str | None) -> Iterator[Any]:
+    """A client of so many processes on this machine, or of a running Dask scheduler.
+
+    Raises
+    ------
+    MissingError
+        Dask is not installed, no scheduler answers, or it has no workers.
+    """
+    dask = optional("distributed", "distributed")
+    if address is None:
+        # The plan bounds the memory of a tile; a limit here would kill workers for what they cache.
+        with (
+            dask.LocalCluster(
+                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
+            ) as cluster,
+            dask.Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = dask.Client(address, timeout=ANSWER_S)
+    except (OSError, ValueError) as error:
+        raise MissingError(
+            f"No Dask scheduler answers at {address} within {ANSWER_S} s ({error}): start one with "
+            "'dask scheduler', and workers with 'dask worker'."
+        ) from error
+    with client:
+        if not client.nthreads():
+            raise MissingError(
+                f"The scheduler at {address} has no workers: start some with 'dask worker'."
+            )
+        yield client
