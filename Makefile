@@ -42,7 +42,7 @@ check: .venv/ready-dev
 # cannot import, and with it Lightning cannot be imported either.
 .venv-bench/ready: pyproject.toml constraints.txt
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python $(PIP_INSTALL) --editable '.[bench]'
+	.venv-bench/bin/python $(PIP_INSTALL) --editable '.[bench,openvino]'
 	touch $@
 
 bench: .venv-bench/ready

@@ -8,21 +8,29 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from overtile.engines.torch import TorchEngine
+from overtile import model as storage
+from overtile.engines.choice import convert
+from overtile.engines.torch import network_of
+from overtile.image import Image
 from overtile.networks import UNet
 from overtile.normalise import Normalisation
-from overtile.prediction import Tiler
+from overtile.sample import draw_sample
+from overtile.segmenter import load
+from overtile.settings import OptimiserSettings, Settings, UNetSettings, WindowSettings
 
 SEED = 0
-TILE_PX = 1024
+STEPS = 150
+FOLDER = Path(tempfile.gettempdir()) / "overtile-benchmark.model"
 CPU = torch.device("cpu")
 
 Predict = Callable[[np.ndarray], "np.ndarray | Tensor"]
@@ -31,17 +39,23 @@ Predict = Callable[[np.ndarray], "np.ndarray | Tensor"]
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table; `reference` is the case that tells what its classes should be."""
+    """A row of the table.
+
+    `reference` is the case that tells what its classes should be; `chosen`, the precision that was
+    chosen where it was left open.
+    """
 
     title: str
     prepare: Callable[[UNet, Case, int], Predict]
     precision: str = "float32"
     channels_last: bool = False
+    engine: str = "torch"
     once: bool = False
     overlap: float = 0.5
     mode: str = "gaussian"
     tile_px: int | None = None
     reference: str = "whole"
+    chosen: list[str] = field(default_factory=list)
 
 
 class Run(nn.Module):
@@ -61,21 +75,12 @@ class Run(nn.Module):
             return self.network(batch).float()
 
 
-def overtile_predict(network: UNet, image: np.ndarray, precision: str | None) -> np.ndarray:
-    """Class ids (y x) by Overtile; the precision None is its own choice."""
-    tiler = Tiler(
-        TorchEngine(network, CPU, precision),
-        network.field,
-        border="own",
-        normalisation=Normalisation((0.0,), (1.0,)),
-        activation="softmax",
-    )
-    return tiler.classes(image, TILE_PX)
-
-
-def overtile(network: UNet, case: Case, _window_px: int) -> Predict:
-    precision = None if case.precision == "auto" else case.precision
-    return lambda image: overtile_predict(network, image, precision)
+def overtile(_network: UNet, case: Case, _window_px: int) -> Predict:
+    """As a user has it: loaded from its folder, tiles planned for half of the free memory."""
+    model = load(FOLDER, engine=case.engine, precision=case.precision)
+    case.chosen.append(model.predictor.engine.precision)
+    model.predictor.cost()  # measured once on a machine, and kept
+    return lambda image: model.predict(Image(image, "cyx"))
 
 
 def whole(network: UNet, case: Case, _window_px: int) -> Predict:
@@ -130,13 +135,13 @@ def valid_tiles(network: UNet, case: Case, _window_px: int) -> Predict:
     """Tiles of the valid network laid edge to edge, the image mirrored (the paper's figure 2)."""
     valid = UNet(network.settings.model_copy(update={"padding": "valid"})).eval()
     valid.load_state_dict(network.state_dict())
-    run, field = Run(valid, case), valid.field
+    run, sizes = Run(valid, case), valid.field
 
     def predict(image: np.ndarray) -> Tensor:
         size = image.shape[1:]
-        step = case.tile_px or field.out(field.size_for(max(size)))
-        read = field.size_for(step)
-        beyond = [(field.margin, -(-side // step) * step - side + field.margin) for side in size]
+        step = case.tile_px or sizes.out(sizes.size_for(max(size)))
+        read = sizes.size_for(step)
+        beyond = [(sizes.margin, -(-side // step) * step - side + sizes.margin) for side in size]
         mirrored = torch.from_numpy(np.pad(image, [(0, 0), *beyond], mode="reflect"))[None]
         logits = torch.empty(network.settings.classes, *size)
         for y, x in itertools.product(*(range(0, side, step) for side in size)):
@@ -151,34 +156,51 @@ def valid_tiles(network: UNet, case: Case, _window_px: int) -> Predict:
 OURS = {"float32": "overtile-float32", "auto": "overtile"}
 FAST = {"precision": "bfloat16", "channels_last": True}
 QUARTER = {"overlap": 0.25, "mode": "constant"}
-VALID, PAPER = {"reference": "valid"}, {"tile_px": 388}
+VALID, PAPER = {"reference": "valid", "once": True}, {"tile_px": 388}
 CASES = {
-    "whole": Case("one pass over the whole image, contiguous", whole),
+    "whole": Case("one pass over the whole image, contiguous", whole, once=True),
     "whole-last": Case("one pass, channels-last", whole, channels_last=True),
     "whole-bfloat16": Case("one pass, channels-last", whole, **FAST),
     OURS["float32"]: Case("Overtile", overtile),
-    OURS["auto"]: Case("Overtile, its own choice", overtile, precision="auto"),
+    "overtile-torch": Case("Overtile, PyTorch", overtile, precision="auto"),
+    "overtile-openvino": Case("Overtile, OpenVINO", overtile, precision="auto", engine="openvino"),
+    OURS["auto"]: Case("Overtile, the fastest", overtile, precision="auto", engine="auto"),
     "monai-25": Case("MONAI, overlap 0.25, constant", monai, **QUARTER),
     "monai-25-bfloat16": Case("MONAI, 0.25, constant, channels-last", monai, **QUARTER, **FAST),
-    "monai-50": Case("MONAI, overlap 0.5, gaussian", monai),
+    "monai-50": Case("MONAI, overlap 0.5, gaussian", monai, once=True),
     "monai-50-bfloat16": Case("MONAI, 0.5, gaussian, channels-last", monai, **FAST),
     "nnunet": Case("nnU-Net, step 0.5, gaussian, mirroring", nnunet, once=True),
     "nnunet-bfloat16": Case("nnU-Net, the same, channels-last", nnunet, once=True, **FAST),
-    "valid": Case("valid network, one pass, mirrored image", valid_tiles, once=True, **VALID),
+    "valid": Case("valid network, one pass, mirrored image", valid_tiles, **VALID),
     "paper": Case("valid network, the paper's tiles, 572 to 388", valid_tiles, **VALID | PAPER),
 }
 EXACT = {"whole-last", OURS["float32"]}
 ALONE = {f"convolutions-{name}": name for name in ("float32", "bfloat16")}
 
 
-def build(image: np.ndarray, base_channels: int) -> UNet:
-    """The network, its last bias such that each of the two classes has about half the pixels."""
-    torch.manual_seed(SEED)
-    network = UNet(padding="same", base_channels=base_channels).eval()
-    with torch.inference_mode():
-        logits = network(torch.from_numpy(image[None, :, :256, :256]))[0]
-    network.head.bias.data[0] += (logits[1] - logits[0]).median()
-    return network
+def train(base_channels: int) -> Path:
+    """A network that has learned a little, so that its classes mean something; its model folder."""
+    mend_torchvision()
+    from overtile.segmenter import train as train_model
+
+    drawn = [draw_sample(SEED, number, (256, 256)) for number in range(4)]
+    settings = Settings(
+        network=UNetSettings(padding="same", base_channels=base_channels, norm="none", dropout=0),
+        window=WindowSettings(size_px=128, batch_size=2),
+        optimiser=OptimiserSettings(learning_rate=5e-4),
+        border="own",
+        layout="channels_last",
+    )
+    images, labels = (list(each) for each in zip(*drawn, strict=True))
+    train_model(images, labels, steps=STEPS, settings=settings, output=FOLDER, overwrite=True)
+    convert(storage.load(FOLDER), FOLDER, "openvino")
+    return FOLDER
+
+
+def build() -> tuple[UNet, Normalisation]:
+    """The trained network, and what normalises its images."""
+    model = storage.load(FOLDER)
+    return network_of(model), model.normalisation
 
 
 def mend_torchvision() -> None:

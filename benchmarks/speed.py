@@ -3,18 +3,18 @@
     make bench                                               (all of it, in its own environment)
     python benchmarks/speed.py --size 256 --base-channels 4 --window 128      (a trial in a minute)
 
-The network is the U-Net of the paper with same padding, its parameters random; the image is a drawn
-micrograph. Each case runs in a process of its own, on the processor (Linux), from the normalised
-image in memory to a class id per pixel. A run on one window of the image comes first and is not
-counted; what counts is the median of the repeats. nnU-Net, the slowest by far, runs once. Memory is
+The network is the U-Net of the paper with same padding, trained for a moment, so that its classes
+mean something; the image is a drawn micrograph. Each case runs in a process of its own, on the
+processor (Linux), from the image in memory (Overtile: not yet normalised) to a class id per pixel.
+A run on one window of the image comes first and is not
+counted; what counts is the median of the repeats. The slowest run once. Memory is
 the most that the process held, less what it held with network, image and libraries loaded.
 
 The peers cut the image into windows that do not hold all that a pixel depends on, and blend what
 overlaps, so their classes differ from those of one pass over the whole image; the share of such
 pixels is given. The paper's tiles are compared with a pass of the valid network, which meets the
 poolings at another phase: they differ because a step of 388 px is not on its grid. nnU-Net also
-averages over mirrored images, by intent another answer, and for random parameters a very different
-one.
+averages over mirrored images, by intent another answer.
 
 Exits with 1 where a case fails, or where a float32 result that should be exact is not: a pixel has
 another class than in the whole-image pass without its logits being tied.
@@ -42,11 +42,10 @@ from typing import Any
 import convolutions
 import numpy as np
 import torch
-from peers import ALONE, CASES, CPU, EXACT, OURS, build, mend_torchvision
+from peers import ALONE, CASES, EXACT, OURS, STEPS, build, mend_torchvision, overtile, train
 from torch import Tensor
 
-from overtile.engines.torch import native_precision
-from overtile.machine import describe_processor
+from overtile.machine import describe_processor, reused_memory
 from overtile.networks import UNet
 from overtile.sample import draw_sample
 
@@ -59,8 +58,8 @@ COLUMNS = (
     "precision",
     "seconds",
     "lowest to highest",
-    "times Overtile's own choice",
-    "times Overtile at this precision",
+    "times Overtile",
+    "times Overtile in this precision",
     "peak memory, MiB",
     "pixels of another class",
     "the same, away from the edge",
@@ -97,7 +96,10 @@ def measure(name: str, image: np.ndarray, options: Options) -> Measured:
     """One case, in a process that ends after it."""
     mend_torchvision()
     case = CASES[name]
-    predict = case.prepare(build(image, options.base_channels), case, options.window_px)
+    network, normalisation = build()
+    predict = case.prepare(network, case, options.window_px)
+    if case.prepare is not overtile:  # which normalises by itself, in the time that is measured
+        image = normalisation(image)
     gc.collect()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
@@ -112,15 +114,20 @@ def measure(name: str, image: np.ndarray, options: Options) -> Measured:
             seconds.append(time.perf_counter() - start)
     peak_mib = memory_mib("VmHWM") - loaded_mib
     gap = (logits[1] - logits[0]).numpy() if name == case.reference else None
-    precision = native_precision(CPU) if case.precision == "auto" else case.precision
+    precision = case.chosen[0] if case.chosen else case.precision
     return Measured(precision, seconds, peak_mib, classes, gap)
+
+
+def train_apart(_: str, options: Options) -> Path:
+    return train(options.base_channels)
 
 
 def measure_alone(name: str, options: Options) -> float:
     """Seconds of the bare convolutions of a whole-image pass."""
     network = skeleton(options)
     dtype = getattr(torch, ALONE[name])
-    with torch.inference_mode():
+    # Memory is reused as by Overtile, so that both are the same machine.
+    with torch.inference_mode(), reused_memory():
         return convolutions.seconds(network, options.size, dtype, options.repeats)
 
 
@@ -161,7 +168,7 @@ def describe(options: Options, operations: int) -> str:
 {libraries}; commit {commit or "unknown"}.
 {size} x {size} px, {options.base_channels} base channels, {operations / 1e9:,.1f} GFLOP for a
 pass over the whole image; windows of {options.window_px} px, median of {options.repeats}
-(nnU-Net and the valid network's one pass: 1).
+(float32 of whole image, MONAI 0.5, nnU-Net, valid network: 1); {STEPS} training steps.
 """
 
 
@@ -214,17 +221,16 @@ def table_alone(
 ) -> list[str]:
     """A row for each precision: the bare convolutions, and how near Overtile comes to them."""
     lines = [
-        "| convolutions alone | seconds | TFLOP/s | Overtile, whole prediction, s | its share |",
-        "|---|---|---|---|---|",
+        "| convolutions alone | seconds | TFLOP/s | whole prediction | seconds | its share |",
+        "|---|---|---|---|---|---|",
     ]
-    ours = {results[name].precision: results[name] for name in OURS.values() if name in results}
     for name, bare_s in alone.items():
-        found = ours.get(ALONE[name])
-        whole_s = statistics.median(found.seconds) if found else None
-        lines.append(
-            f"| {ALONE[name]} | {bare_s:.3f} | {operations / bare_s / 1e12:.3f} "
-            + (f"| {whole_s:.3f} | {bare_s / whole_s:.0%} |" if whole_s else "| - | - |")
-        )
+        bare = f"| {ALONE[name]} | {bare_s:.3f} | {operations / bare_s / 1e12:.3f} "
+        for other, found in results.items():
+            if CASES[other].prepare is overtile and found.precision == ALONE[name]:
+                whole_s = statistics.median(found.seconds)
+                share = f"{bare_s / whole_s:.0%}"
+                lines.append(f"{bare}| {CASES[other].title} | {whole_s:.3f} | {share} |")
     return lines
 
 
@@ -247,8 +253,8 @@ def read_arguments() -> tuple[Options, list[str]]:
 
 def main() -> None:
     options, names = read_arguments()
-    drawn = draw_sample(0, 0, (options.size, options.size))[0].astype(np.float32)
-    image = ((drawn - drawn.mean()) / drawn.std())[None]
+    image = draw_sample(0, 0, (options.size, options.size))[0][None]
+    apart(train_apart, "training", options)
     results = {name: apart(measure, name, image, options) for name in names if name in CASES}
     alone = {name: apart(measure_alone, name, options) for name in names if name in ALONE}
     failed = [name for name, found in (results | alone).items() if found is None]

@@ -49,7 +49,7 @@ def test_every_engine_gives_the_same(converted: Path) -> None:
 
 def test_auto_takes_the_fastest(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {"torch": 3.0, "openvino": 2.0, "onnx": 1.0}
-    monkeypatch.setattr(choices, "cost_of", lambda engine, _: Cost(speeds[engine.name], 0, 0, 0))
+    monkeypatch.setattr(choices, "cost_of", lambda engine, _: Cost(speeds[engine.name], 0, 0, 0, 0))
     chosen = choose_engine(storage.load(converted), converted, precision="float32")
     assert chosen.engine.name == "onnx"
     assert chosen.reasons[-1] == (

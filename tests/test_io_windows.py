@@ -315,6 +315,24 @@ def test_the_cache_keeps_no_more_than_its_limit_and_drops_the_longest_unused() -
     assert sum(kept.nbytes for kept in cache._kept.values()) <= 100
 
 
+def test_the_cache_keeps_what_the_last_two_windows_of_a_page_touched() -> None:
+    cache = segments.Cache(1000)
+
+    def read(page: int, *touched: int) -> None:
+        cache.move_on(("file", page), set(touched))
+        for number in touched:
+            cache.get(("file", page, number), lambda: np.zeros(10, np.uint8))
+
+    for touched in [(0, 1), (1, 2), (2, 3)]:
+        read(0, *touched)
+    read(1, 7)
+    assert set(cache._kept) == {("file", 0, n) for n in (1, 2, 3)} | {("file", 1, 7)}
+    assert cache._held == 40
+    for page in range(2, 2 + segments.PAGES):
+        read(page, 0)
+    assert len(cache._touched) == segments.PAGES
+
+
 def test_an_uncompressed_page_is_read_where_the_window_lies(
     tmp_path: Path, decoded: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

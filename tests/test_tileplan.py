@@ -21,7 +21,7 @@ from overtile.tileplan import Load, plan_tiles
 from overtile.tiles import cut
 
 FIELD = Field("same", 16, 94)
-COST = Cost(tile_s=0.01, px_s=1e-6, tile_bytes=5e6, px_bytes=100)
+COST = Cost(tile_s=0.01, px_s=1e-6, tile_bytes=5e6, px_bytes=100, touch_s=0)
 
 
 def work(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, int, int]:
@@ -68,7 +68,7 @@ def test_reasons_say_what_limits() -> None:
     assert "no pixel is computed twice" in reasons(2**40)
     assert "would take" in reasons(2**27)
     assert "limited to 512 px" in reasons(2**40, 512)
-    dear = Cost(0, 1e-6, 0, 1)  # tiles cost nothing here, so that small ones are no worse
+    dear = Cost(0, 1e-6, 0, 1, 0)  # tiles cost nothing here, so that small ones are no worse
     one = plan_tiles((96, 96), Field("valid", 1, 0), "mirror", dear, Load(), budget=2**30)
     assert one.overhead == 1
 

@@ -24,6 +24,7 @@ from overtile import model as storage
 from overtile.engines.choice import open_engine
 from overtile.errors import MissingError, OutputError, OvertileError, optional
 from overtile.image import Image, Planes, Store
+from overtile.machine import reused_memory
 from overtile.settings import Precision
 from overtile.tileplan import AHEAD
 from overtile.tiler import Kind, Tiler, tiler_of
@@ -132,18 +133,19 @@ def in_this_process(work: Work, todo: Sequence[int], finished: Finished) -> None
         finished(number)
 
     try:
-        read_ahead()
-        while reads:
-            number, reading = reads.popleft()
-            loaded = reading.result()
-            del reading  # it would keep the window in memory
+        with reused_memory():
             read_ahead()
-            result = work.compute(number, loaded)
-            del loaded
-            writes.append(writer.submit(put, number, result))
-            del result
-            while len(writes) >= AHEAD:
-                writes.popleft().result()
+            while reads:
+                number, reading = reads.popleft()
+                loaded = reading.result()
+                del reading  # it would keep the window in memory
+                read_ahead()
+                result = work.compute(number, loaded)
+                del loaded
+                writes.append(writer.submit(put, number, result))
+                del result
+                while len(writes) >= AHEAD:
+                    writes.popleft().result()
     finally:
         reader.shutdown(cancel_futures=True)
         writer.shutdown()

@@ -165,7 +165,7 @@ def _priced(
         step=tuple(axis.step for axis in sides),
         tiles=tiles,
         overhead=read_px / math.prod(shape),
-        seconds=cost.seconds(tiles, read_px),
+        seconds=cost.seconds(tiles, read_px, largest),
         memory=cost.memory(largest) + waiting + load.fixed_bytes,
         budget=budget,
         reasons=(),

@@ -25,11 +25,14 @@ class Engine(ABC):
         Of its arithmetic.
     threads
         Of the processor that it uses.
+    keeps_memory
+        Whether memory that it has taken once is kept for the next image.
     """
 
     name: str
     precision: Precision
     threads: int
+    keeps_memory = True
 
     @abstractmethod
     def __call__(self, windows: Any) -> NDArray[np.float32]:

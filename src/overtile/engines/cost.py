@@ -8,17 +8,24 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from overtile.engines import Engine
 from overtile.geometry import Field
+from overtile.machine import reused_memory
 
 SMALL_PX = 2**16
 """About what the first probe reads, in pixels: 256 x 256, or 40 x 40 x 40."""
 
 SLOW_S = 1.5
 """A first probe that takes longer is followed by one of twice, not four times, as many pixels."""
+
+TOUCH_S = 1e-9
+"""Seconds a byte of new memory at least costs an engine that does not keep it. The probes, whose
+memory was in use before, show a quarter of it; what no program has used since the machine was
+started costs this much (0.8 s/GB measured on a virtual machine)."""
 
 SPARE = 1.1
 """Predicted memory is raised by so much: a sampled peak may miss the highest moment."""
@@ -34,16 +41,22 @@ class Cost:
         Seconds for each window, and for each pixel that it reads.
     tile_bytes, px_bytes
         Bytes above those of the loaded process, in the same way.
+    touch_s
+        Seconds for each byte that is used for the first time: the system has to find and zero it.
     """
 
     tile_s: float
     px_s: float
     tile_bytes: float
     px_bytes: float
+    touch_s: float
 
-    def seconds(self, windows: int, read_px: int) -> float:
-        """The time of so many windows that read so many pixels together."""
-        return windows * self.tile_s + read_px * self.px_s
+    def seconds(self, windows: int, read_px: int, largest_px: int = 0) -> float:
+        """The time of so many windows that read so many pixels together, and of the memory of the
+        largest, which the others use again.
+        """
+        touched = self.touch_s * (self.tile_bytes + largest_px * self.px_bytes)
+        return windows * self.tile_s + read_px * self.px_s + touched
 
     def memory(self, read_px: int) -> int:
         """Bytes that a window of so many pixels needs."""
@@ -59,29 +72,35 @@ def probe_sides(field: Field, dimensions: int) -> tuple[int, int]:
 def measure_cost(engine: Engine, field: Field, channels: int, dimensions: int) -> Cost:
     """Run the engine on two sizes of window.
 
-    Each is run once to warm up, which also prepares whatever the library keeps for a size, and
-    twice for the time, of which the shorter counts.
+    Each is run once to warm up, which takes the memory, and prepares whatever the library keeps for
+    a size, and twice for the time, of which the shorter counts.
     """
     small, large = probe_sides(field, dimensions)
     shapes = [(small,) * dimensions, (large,) * dimensions]
     probes: list[tuple[int, float, int]] = []
-    with engine.watch_memory() as peak:
+    cold_s = 0.0
+    with engine.watch_memory() as peak, reused_memory():
         for shape in shapes:
             if probes and probes[0][1] > SLOW_S:
                 shape = (large, *[small] * (dimensions - 1))
             loaded = engine.load(np.zeros((1, channels, *shape), np.float32))
-            engine.classes(loaded)
-            times = []
-            for _ in range(2):
-                start = time.perf_counter()
-                engine.classes(loaded)
-                times.append(time.perf_counter() - start)
+            cold_s = _time(engine, loaded)
+            warm_s = min(_time(engine, loaded), _time(engine, loaded))
             del loaded
-            probes.append((int(np.prod(shape)), min(times), peak.most))
+            probes.append((int(np.prod(shape)), warm_s, peak.most))
     (px, first_s, first_bytes), (more_px, then_s, then_bytes) = probes
     tile_s, px_s = _line(px, first_s, more_px, then_s)
     tile_bytes, px_bytes = _line(px, first_bytes, more_px, then_bytes)
-    return Cost(tile_s, px_s, tile_bytes, px_bytes)
+    touch_s = max(cold_s - then_s, 0) / max(then_bytes - first_bytes, 2**20)
+    if not engine.keeps_memory:
+        touch_s = max(touch_s, TOUCH_S)
+    return Cost(tile_s, px_s, tile_bytes, px_bytes, touch_s)
+
+
+def _time(engine: Engine, loaded: Any) -> float:
+    start = time.perf_counter()
+    engine.classes(loaded)
+    return time.perf_counter() - start
 
 
 def _line(x: int, y: float, more: int, then: float) -> tuple[float, float]:

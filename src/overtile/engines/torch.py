@@ -106,6 +106,7 @@ class TorchEngine(Engine):
                     parameter.data = parameter.data.contiguous(
                         memory_format=LAYOUTS[parameter.ndim]
                     )
+        self.keeps_memory = self.device.type == "cuda"
         self._copies: Any = None
         if self.device.type == "cuda":
             self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]

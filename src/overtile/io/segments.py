@@ -19,12 +19,16 @@ from overtile.io import positions
 from overtile.io.windows import Window
 
 CACHE_BYTES = 128 * 2**20
-"""What is kept of decoded segments, of all files together. Neighbouring tiles of a prediction meet
-the same segments: a row of tiles of 512 px meets 512 rows of the image, 128 MiB at a width of
-87,000 px in RGB; decoding everything twice is the cost of less."""
+"""The most that is kept of decoded segments, of all files together. Neighbouring tiles of a
+prediction meet the same strips: a row of tiles of 512 px meets 512 rows of the image, 128 MiB at a
+width of 87,000 px in RGB; decoding them for every tile is the cost of less. Of a page, only what
+the last two windows touched is kept, so that memory does not grow with the image."""
 
 LARGE_BYTES = CACHE_BYTES // 4
 """A decoded segment from which on a window is not read cheaply any more: a few fill the cache."""
+
+PAGES = 64
+"""Of so many pages it is known what was touched last; the segments of others age like all."""
 
 Span = tuple[int, int]
 Job = tuple[int, tuple[Span, ...]]
@@ -37,7 +41,19 @@ class Cache:
     def __init__(self, limit: int) -> None:
         self._limit, self._held = limit, 0
         self._kept: OrderedDict[Any, NDArray[Any]] = OrderedDict()
+        self._touched: OrderedDict[Any, set[int]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def move_on(self, page: tuple[object, int], touched: set[int]) -> None:
+        """Drop the segments of a page that neither its last window nor this one touches."""
+        with self._lock:
+            before = self._touched.pop(page, set())
+            self._touched[page] = touched
+            keys = [key for key in self._kept if key[:2] == page and key[2] not in touched | before]
+            for key in keys:
+                self._held -= self._kept.pop(key).nbytes
+            while len(self._touched) > PAGES:
+                self._touched.popitem(last=False)
 
     def get(self, key: Any, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """The array that is kept for a key, or else a new one."""
@@ -129,6 +145,7 @@ class Segments:
             return
         lock = threading.Lock()
         jobs = list(self._jobs(window))
+        CACHE.move_on((self._owner, page.number), {index for index, _ in jobs})
 
         def place(job: Job) -> None:
             index, spans = job
