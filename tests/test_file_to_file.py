@@ -25,10 +25,10 @@ from overtile.image import Image, Planes
 from overtile.journal import Journal
 from overtile.sample import draw_sample
 from overtile.segmenter import Segmenter
+from overtile.tileplan import TilePlan
 
 CELLS = draw_sample(3, 0, (160, 150))[0]
 TILE = 48
-BOUND = 140 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -119,20 +119,19 @@ def test_stacks_are_predicted_plane_by_plane(model: Segmenter, tmp_path: Path) -
 
 def test_memory_bounds_the_tile(model: Segmenter, tmp_path: Path) -> None:
     np.save(tmp_path / "large.npy", np.tile(CELLS, (8, 8)))
-    small, large = (
-        FilePrediction(
-            model.predictor, tmp_path / "large.npy", tmp_path / "a.zarr", PredictOptions(memory=m)
-        ).plan
-        for m in (BOUND, 4 * 2**30)
-    )
-    assert small.tiles > large.tiles
-    assert small.memory <= BOUND < large.memory
+
+    def plan(memory: int) -> TilePlan:
+        source, target = tmp_path / "large.npy", tmp_path / "a.npy"
+        return FilePrediction(model.predictor, source, target, PredictOptions(memory=memory)).plan
+
+    free = plan(4 * 2**30)
+    tight = plan(free.memory - 2**20)
+    assert tight.memory < free.memory
+    assert tight.seconds > free.seconds
     with pytest.raises(SettingsError, match="tile of 2 px is smaller"):
         model.predict(CELLS, tile_px=2)
-    with pytest.raises(SettingsError, match="budget of 129 MiB is too small"):
-        model.predict_file(
-            tmp_path / "large.npy", tmp_path / "a.zarr", PredictOptions(memory=129 * 2**20)
-        )
+    with pytest.raises(SettingsError, match="budget of 128 MiB is too small"):
+        plan(128 * 2**20)
 
 
 CHILD = """
