@@ -7,10 +7,10 @@ Images of 8 bits are made by repeating a drawn micrograph, as tiled deflated Big
 U-Net, trained for a moment, predicts their classes into an OME-Zarr. Each prediction runs in a
 process of its own. Memory is the highest resident memory while it predicts, sampled every 2 ms,
 above that of the process with the model loaded, which has predicted a first small image, so that
-all libraries are loaded. Small images are
-predicted three times; medians count. Tiles have one size for all images, since the plan would give small ones
-smaller tiles. The limits are those that the project has set: 1.5 GiB, constant within 10 % and time
-linear within 10 %, of the largest image against the smallest of at least 4,096 px.
+all libraries are loaded. Small images are predicted three times; medians count. Tiles have one size
+for all images, since the plan would give small ones smaller tiles. The limits are those that the
+project has set: 1.5 GiB, constant within 10 % and time linear within 10 %, of the largest image
+against the smallest of at least 4,096 px.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_the_plan_is_explained(
     target = tmp_path / "o.png"
     assert call("predict", model_folder, image, "-o", target, "--explain", "--tile", 64) == 0
     said = capsys.readouterr()
-    for words in ("a.tif -> ", "torch, ", "limited to 64 px", "o.png cannot be written by window"):
+    for words in ("a.tif -> ", "torch, ", "limited to 64 px", "A PNG cannot be written by window"):
         assert words in said.out
     assert "Mpx" in said.err
 

@@ -220,6 +220,17 @@ def test_a_tile_that_fails_says_where_and_costs_nothing_else(
     assert np.array_equal(io.open(target).data[()], model.predict(CELLS))
 
 
+def test_a_store_that_is_lost_is_made_anew(model: Segmenter, source: Path, tmp_path: Path) -> None:
+    """Killed after the output got its name, and before that was recorded."""
+    target = tmp_path / "out.npy"
+    run = FilePrediction(model.predictor, source, target, PredictOptions(tile_px=64))
+    run.journal.begin(run._run())
+    for number in range(len(run.tiles)):
+        run.journal.record(number)
+    model.predict_file(source, target, PredictOptions(resume=True))
+    assert np.array_equal(io.open(target).data[()], model.predict(CELLS, tile_px=64))
+
+
 def test_a_full_disk_stops_with_the_place(
     model: Segmenter, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +262,8 @@ def test_refusals_come_before_any_work(model: Segmenter, source: Path, tmp_path:
 
     refuse(OutputError, "nothing to resume", resume=True)
     refuse(FormatError, "suffix", output="o.xyz")
+    refuse(FormatError, "changes values when it compresses", output="o.jpg")
+    refuse(FormatError, "holds the class ids of one plane", output="o.png", content="objects")
     refuse(OutputError, "no folder", output="nowhere/o.tif")
     (tmp_path / "there.tif").touch()
     refuse(OutputError, "exists already", output="there.tif")
@@ -277,8 +290,8 @@ def test_notes_say_what_cannot_go_by_window(model: Segmenter, tmp_path: Path) ->
     io.write(tmp_path / "a.png", CELLS, "yx")
     run = FilePrediction(model.predictor, tmp_path / "a.png", tmp_path / "b.png", PredictOptions())
     notes = " ".join(run.notes)
-    assert "a.png cannot be read by window" in notes
-    assert "b.png cannot be written by window" in notes
+    assert "The image cannot be read by window" in notes
+    assert "A PNG cannot be written by window" in notes
 
 
 def test_a_model_for_volumes_wants_volumes() -> None:

@@ -16,7 +16,7 @@ FLOORS = [
     ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],
     ["evaluation"],
     ["training"],
-    ["pictures", "report", "segmenter"],
+    ["own_network", "pictures", "report", "segmenter"],
     ["cli"],
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

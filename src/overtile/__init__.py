@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from overtile.errors import OvertileError
     from overtile.file_to_file import PredictOptions
     from overtile.image import Image
+    from overtile.own_network import tiled
     from overtile.segmenter import Segmenter, evaluate, load, train
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Segmenter",
     "evaluate",
     "load",
+    "tiled",
     "train",
 ]
 
@@ -35,6 +37,7 @@ _HOME = {
     "Segmenter": "overtile.segmenter",
     "evaluate": "overtile.segmenter",
     "load": "overtile.segmenter",
+    "tiled": "overtile.own_network",
     "train": "overtile.segmenter",
 }
 

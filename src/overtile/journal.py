@@ -105,6 +105,10 @@ class Journal:
                     "can be used. Give what it was begun with, or start anew with --overwrite."
                 )
 
+    def forget_tiles(self) -> None:
+        """Start over with the tiles: what they were written to is lost."""
+        self._done.unlink(missing_ok=True)
+
     def done(self) -> set[int]:
         """The tiles that are finished. A line that a killed run did not finish is cut off."""
         if not self._done.exists():

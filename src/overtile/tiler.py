@@ -142,7 +142,7 @@ class Tiler:
         return result
 
     def logits(
-        self, image: Sliceable, tile_px: int | None
+        self, image: Sliceable, tile_px: int | Sequence[int] | None
     ) -> Iterator[tuple[Slices, NDArray[np.float32]]]:
         """Where each tile of an image (c *space) is written, and its logits (k *space)."""
         for tile in cut(image.shape[1:], self.field, tile_px, self.border):

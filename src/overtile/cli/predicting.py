@@ -95,9 +95,9 @@ def load_for(
     jobs = list_jobs(images, output, resume=True) if options.resume else []
     journals = [Journal(target) for _, target in jobs]
     begun = next((journal.read() for journal in journals if journal.exists()), None)
-    if begun is not None and not options.workers:
+    if begun is not None:
         engine, precision = engine or cast(Name, begun.engine), precision or begun.precision
-        threads = threads or begun.threads
+        threads = threads or (None if options.workers else begun.threads)
     return segmenter.load(
         model,
         engine=engine or "auto",
@@ -131,7 +131,11 @@ def run_prediction(
     with model.computing(options) as client, pixel_progress() as told:
         before, whole = 0, sum(run.pixels for run in runs)
         for run in runs:
-            run.run(partial(_tell_all, told, before, whole), client)
+            try:
+                run.run(partial(_tell_all, told, before, whole), client)
+            except KeyboardInterrupt:
+                note(f"Finished tiles are kept in {run.journal.folder}: --resume goes on.")
+                raise
             before += run.pixels
             if overlay is not None:
                 _draw_overlays(model, run, overlay)

@@ -113,15 +113,11 @@ class TorchEngine(Engine):
 
     def load(self, windows: NDArray[np.float32]) -> Tensor:
         """Windows (b c *space) on the device; may be called by a thread while another computes."""
-        layout = LAYOUTS[windows.ndim]
         batch = torch.from_numpy(windows)
-        if self._copies is None:
-            low = self.precision == "bfloat16"
-            batch = batch.to(torch.bfloat16 if low else torch.float32)
-            return batch.contiguous(memory_format=layout)
+        if self._copies is None:  # nothing to do that would not take cores from what computes
+            return batch
         with torch.cuda.stream(self._copies):
-            batch = batch.pin_memory().to(self.device, non_blocking=True)
-            return batch.contiguous(memory_format=layout)
+            return batch.pin_memory().to(self.device, non_blocking=True)
 
     def __call__(self, windows: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Logits (b k *out) float32 of windows (b c *space), loaded or not.
@@ -164,6 +160,8 @@ class TorchEngine(Engine):
             now.wait_stream(self._copies)
             batch.record_stream(now)
         use = self.precision == "bfloat16"
+        batch = batch.to(torch.bfloat16 if use else torch.float32)
+        batch = batch.contiguous(memory_format=LAYOUTS[batch.ndim])
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, use):
                 logits: Tensor = self.network(batch)

@@ -1,0 +1,278 @@
+"""A file predicted into a file, both larger than memory.
+
+The image is read by window, the result is written tile by tile into a store beside the output, and
+becomes the output when all is done (see `overtile.journal` for what a killed run leaves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import overtile.model as storage
+from overtile import io
+from overtile.engines.choice import LIBRARIES
+from overtile.executors import Job, Work, in_this_process, on_cluster, open_image
+from overtile.file_to_file.checks import check_begun, check_executor, check_format, count_needs
+from overtile.file_to_file.joining import object_block, write_objects
+from overtile.file_to_file.options import Content, PredictOptions
+from overtile.image import Image, Store
+from overtile.journal import Journal, Run
+from overtile.machine import cores
+from overtile.prediction import Predictor
+from overtile.tileplan import SAFE_SHARE, TilePlan
+from overtile.tiler import Kind
+from overtile.tiles import cut
+
+__all__ = ["Content", "FilePrediction", "PredictOptions", "Told"]
+
+CHUNK_PX = 256
+"""Sides of tiles are multiples of it where the output has chunks: a round size, neither many files
+nor much to read for a viewer."""
+
+Told = Callable[[int, int], None]
+"""Told how many pixels of how many are done."""
+
+
+class FilePrediction:
+    """One file to be predicted into another; everything that can fail at once is checked here.
+
+    Parameters
+    ----------
+    predictor
+        What computes.
+    source, output
+        Of any format that can be read and written.
+    options
+        How.
+    colours
+        (n 3) in which viewers show class ids.
+
+    Attributes
+    ----------
+    plan
+        The tiles, and why they are these.
+    notes
+        Sentences on what is read and written, and the memory and disk it needs.
+
+    Raises
+    ------
+    FormatError, DataError, SettingsError, OutputError
+        The image cannot be read or does not fit the model, no tile fits the memory, the output
+        exists, there is nothing to resume or something is left to, or the disk has too little room.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        source: Path,
+        output: Path,
+        options: PredictOptions,
+        colours: NDArray[np.uint8] | None = None,
+    ) -> None:
+        self.predictor, self.source, self.output = predictor, source, output
+        self.options, self.colours = options, colours
+        self.form = io.format_of(output)
+        io.check_free(output, options.overwrite)
+        if options.measurements is not None:
+            io.check_free(options.measurements, options.overwrite)
+        self.image = open_image(source)
+        self.planes = predictor.check(self.image, str(source))
+        self.kind: Kind = "foreground" if options.content == "objects" else options.content
+        classes = predictor.model.settings.network.classes
+        self.axes, self.shape = self.planes.axes_of(
+            classes if options.content == "probabilities" else None
+        )
+        self.journal = Journal(output)
+        check_format(output, self.form, options.content, len(self.planes))
+        check_executor(options, predictor, self._pixels_path(self.kind))
+        check_begun(self.journal, options)
+        needs = count_needs(predictor, self.planes, self.form, options.content, self.shape)
+        self.notes = needs.notes
+        self.plan = self._planned(needs.memory)
+        self.tiles = cut(
+            self.planes.shape, predictor.tiler.field, self.plan.step, predictor.tiler.border
+        )
+        if options.resume:
+            self.journal.check_same(self._run())
+        else:
+            io.check_room(output, needs.disk)
+
+    def _planned(self, kept_bytes: int) -> TilePlan:
+        """The tiles: those it was begun with, or else what is fastest now."""
+        options, predictor = self.options, self.predictor
+        chunked = self._pixels_path(self.kind).suffix == ".zarr"
+        large = min(max(self.planes.shape), options.tile_px or CHUNK_PX) >= CHUNK_PX
+        memory = options.memory
+        if options.workers:
+            memory = memory or int(SAFE_SHARE * predictor.engine.free_memory())
+            memory //= options.workers
+        plan = predictor.plan(
+            self.planes,
+            self.kind,
+            memory=memory,
+            tile_px=options.tile_px,
+            unit=CHUNK_PX if chunked and large else None,
+            kept_bytes=kept_bytes,
+        )
+        if not options.resume:
+            return plan
+        why = ("The tiles are those that it was begun with.",)
+        return replace(plan, step=self.journal.read().step, reasons=why)
+
+    @property
+    def pixels(self) -> int:
+        """Of the whole image."""
+        return int(np.prod(self.planes.shape)) * len(self.planes)
+
+    def run(self, told: Told = lambda *_: None, client: Any = None) -> None:
+        """Compute what is not done, and write the output.
+
+        Parameters
+        ----------
+        told
+            Called with (pixels done, pixels in all).
+        client
+            Of a cluster that computes, from `overtile.executors.connected`; else this process does.
+
+        Raises
+        ------
+        OvertileError
+            A tile failed. What was done is kept for `resume`.
+        """
+        if not self.options.resume:
+            self.journal.begin(self._run())
+        work = self._work()
+        done = self.journal.done()
+        standing = sum(work.pixels(number) for number in done)
+        told(standing, self.pixels)
+
+        def finished(number: int) -> None:
+            nonlocal standing
+            self.journal.record(number)
+            standing += work.pixels(number)
+            told(standing, self.pixels)
+
+        if not self.predictor.is_exact:
+            self._blend(work)
+            told(self.pixels, self.pixels)
+            done = set(range(len(work)))
+        todo = [number for number in range(len(work)) if number not in done]
+        if client is None:
+            in_this_process(work, todo, finished)
+        else:
+            on_cluster(client, self._job(), todo, finished)
+        if self.options.content == "objects":
+            path, block = self._pixels_path("objects"), object_block(self.planes)
+            ids = self._create(path, np.dtype(np.int32), block)
+            settings = self.predictor.objects_are(self.options.seed_threshold)
+            write_objects(work.store, ids, self.planes, self.axes, settings, self.options)
+        self._finish()
+
+    def _blend(self, work: Work) -> None:
+        whole = tuple(slice(0, size) for size in self.planes.shape)
+        for number in range(len(self.planes)):
+            result = self.predictor.blend(self.planes[number], self.kind, self.plan.step)
+            work.store[self.planes.key(self.axes, number, whole)] = result
+
+    def _pixels_path(self, kind: Kind | Content) -> Path:
+        """Where the pixels of a result lie until all is done."""
+        by_window = kind == self.options.content and self.form.create is not None
+        suffix = self.output.suffix if by_window else ".npy"
+        return self.journal.folder / f"{kind}{suffix}"
+
+    def _work(self) -> Work:
+        tiler, path = self.predictor.tiler, self._pixels_path(self.kind)
+        if path.exists() and self.journal.done():
+            store = io.reopen(path)
+        else:  # also where it was killed while the store was made, or moved to its name
+            self.journal.forget_tiles()
+            dtype = np.dtype(np.uint8 if self.kind == "classes" else np.float32)
+            store = self._create(path, dtype, self.plan.step)
+        return Work(tiler, self.planes, store, self.axes, self.kind, self.tiles)
+
+    def _create(self, path: Path, dtype: np.dtype[Any], sides: tuple[int, ...]) -> Store:
+        """A store for the result, written in blocks of these sides."""
+        like = Image(_Blank(self.shape, dtype), self.axes, self.image.spacing, self.image.unit)
+        steps = dict(zip(self.planes.space, sides, strict=True))
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        block = tuple(
+            min(steps.get(axis, sizes[axis] if axis == "c" else 1), sizes[axis])
+            for axis in self.axes
+        )
+        return io.create(path, like, block, overwrite=True)
+
+    def _job(self) -> Job:
+        folder, engine = self.predictor.folder, self.predictor.engine
+        assert folder is not None  # check_executor
+        return Job(
+            model=folder.absolute(),
+            source=self.source.absolute(),
+            pixels=self._pixels_path(self.kind).absolute(),
+            engine=engine.name,
+            precision=engine.precision,
+            threads=self._threads(),
+            kind=self.kind,
+            step=self.plan.step,
+        )
+
+    def _threads(self) -> int:
+        """Threads of the engine in each process that computes."""
+        if self.options.workers:
+            return max(1, cores() // self.options.workers)
+        return self.predictor.engine.threads
+
+    def _run(self) -> Run:
+        engine, folder = self.predictor.engine, self.predictor.folder
+        library = LIBRARIES.get(engine.name, "numpy")
+        return Run(
+            overtile=version("overtile"),
+            model=storage.identity(folder) if folder else "not saved",
+            engine=engine.name,
+            library=f"{library} {version(library)}",
+            precision=engine.precision,
+            threads=self._threads(),
+            content=self.options.content,
+            source=self.source.name,
+            shape=tuple(self.image.data.shape),
+            dtype=str(self.image.data.dtype),
+            modified=self.source.stat().st_mtime_ns,
+            step=self.plan.step,
+            tiles=len(self.tiles) * len(self.planes),
+        )
+
+    def _finish(self) -> None:
+        """Turn the pixels into the output, and forget the prediction."""
+        pixels = self._pixels_path(self.options.content)
+        if self.form.create is None:
+            io.write(
+                self.output,
+                io.reopen(pixels),
+                self.axes,
+                spacing=self.image.spacing,
+                unit=self.image.unit,
+                overwrite=self.options.overwrite,
+                colours=self.colours if self.options.content == "classes" else None,
+                overviews=self.options.overviews,
+            )
+        else:
+            io.finish(pixels)
+            io.move(pixels, self.output, self.options.overwrite)
+        self.journal.remove()
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """The shape and type of what is to come."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(np.broadcast_to(np.zeros((), self.dtype), self.shape)[key])

@@ -1,0 +1,96 @@
+"""Anyone's network over an image of any size, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from overtile.engines.cost import measure_cost
+from overtile.engines.torch import TorchEngine
+from overtile.errors import ModelError
+from overtile.geometry import Field
+from overtile.image import Sliceable
+from overtile.normalise import Normalisation
+from overtile.settings import Precision
+from overtile.tileable import inspect
+from overtile.tileplan import SAFE_SHARE, Load, plan_tiles
+from overtile.tiler import Tiler
+from overtile.tiles import Border
+
+
+def tiled(
+    network: nn.Module,
+    image: Sliceable,
+    *,
+    field: Field | None = None,
+    tile_px: int | Sequence[int] | None = None,
+    device: torch.device | None = None,
+    precision: Precision = "float32",
+) -> NDArray[np.float32]:
+    """The logits of a network of yours for a whole image, computed in tiles that leave no seam.
+
+    Parameters
+    ----------
+    network
+        From (b c *space) to (b k *out), made of convolutions, poolings, interpolations and norms.
+        It is copied and taken in evaluation.
+    image
+        (c y x) or (c z y x), anything sliceable; given to the network in float32, as it is.
+    field
+        What `overtile.tileable.measure_field` says of the network; by default it is measured, which
+        takes seconds.
+    tile_px
+        Largest side of a tile, or the side along each axis, in pixels; by default what takes least
+        time within half of the free memory.
+    device, precision
+        As for `overtile.engines.torch.TorchEngine`.
+
+    Returns
+    -------
+    array of float32
+        (k *space): what one pass over the whole image gives, mirrored at its far sides to the next
+        size that the network takes; on every side where the network pads nothing.
+
+    Raises
+    ------
+    ModelError
+        Tiles of the network are not exact; the message names the layers and what to use instead.
+    DataError
+        NaN or infinite pixels.
+    SettingsError
+        A tile smaller than the network's grid.
+
+    Examples
+    --------
+    >>> network = nn.Conv2d(1, 2, 5, padding=2)
+    >>> tiled(network, np.zeros((1, 300, 200), np.float32), tile_px=64).shape
+    (2, 300, 200)
+    """
+    channels, *shape = image.shape
+    if field is None:
+        found = inspect(network, channels, len(shape))
+        if found.field is None or not found.exact:
+            raise ModelError(
+                "Tiles of this network are not the whole image: "
+                + " ".join(f"{breaker}." for breaker in found.breakers)
+            )
+        field = found.field
+    engine = TorchEngine(network, device, precision)
+    border: Border = "mirror" if field.padding == "valid" else "own"
+    if tile_px is None:
+        cost = measure_cost(engine, field, channels, len(shape))
+        load = Load(read_px_bytes=8 * channels)
+        budget = int(SAFE_SHARE * engine.free_memory())
+        tile_px = plan_tiles(shape, field, border, cost, load, budget=budget).step
+    plain = Normalisation((0.0,) * channels, (1.0,) * channels)
+    tiler = Tiler(engine, field, border=border, normalisation=plain, activation="sigmoid")
+    result = np.zeros(0, np.float32)
+    for write, logits in tiler.logits(image, tile_px):
+        if result.size == 0:
+            result = np.empty((len(logits), *shape), np.float32)
+        result[:, *write] = logits
+    return result
