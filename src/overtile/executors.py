@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -185,7 +186,8 @@ def open_image(path: Path) -> Image:
 
 @lru_cache(maxsize=1)
 def open_work(job: Job) -> Work:
-    """The work of a job, opened once in each process."""
+    """The work of a job, opened once in each process, which computes tiles until it ends."""
+    _MEMORY.enter_context(reused_memory())
     model = storage.load(job.model)
     engine = open_engine(model, job.model, job.engine, job.precision, job.threads)
     planes = Planes(open_image(job.source), model.settings.network.dimensions)
@@ -197,9 +199,20 @@ def open_work(job: Job) -> Work:
 
 def compute_tile(job: Job, number: int) -> int:
     """Compute and write one tile, wherever this runs; gives its number back."""
-    work = open_work(job)
-    work.write(number, work.compute(number, work.read(number)))
+    with _COMPUTING:  # also while it is opened, which only one should do
+        work = open_work(job)
+    loaded = work.read(number)
+    with _COMPUTING:
+        result = work.compute(number, loaded)
+    work.write(number, result)
     return number
+
+
+_COMPUTING = Lock()
+"""One thread of a worker computes, with all the cores of the worker; others read and write."""
+
+_MEMORY = ExitStack()
+"""What stays switched on in a worker."""
 
 
 def on_cluster(client: Any, job: Job, todo: Sequence[int], finished: Finished) -> None:
@@ -256,10 +269,11 @@ def connected(workers: int | None, address: str | None) -> Iterator[Any]:
     """
     dask = optional("distributed", "distributed")
     if address is None:
-        # The plan bounds the memory of a tile; a limit here would kill workers for what they cache.
+        # Two threads: one computes while the other reads and writes. The plan bounds the memory of
+        # a tile; a limit here would kill workers for what they cache.
         with (
             dask.LocalCluster(
-                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
+                n_workers=workers, threads_per_worker=2, memory_limit=0, dashboard_address=None
             ) as cluster,
             dask.Client(cluster) as client,
         ):
