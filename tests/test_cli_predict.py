@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from overtile.errors import FormatError, SettingsError
 from overtile.journal import Journal
 from overtile.sample import draw_sample
 from overtile.settings import Settings, UNetSettings, WindowSettings
+from overtile.tiler import Tiler
 
 CELLS = draw_sample(6, 0, (120, 140))[0]
 
@@ -181,3 +183,28 @@ def test_a_damaged_block_is_said_with_its_tile(model_folder: Path, tmp_path: Pat
     with pytest.raises(FormatError, match=r"Stopped at tile \d+ of \d+ \(y .*, x .*\)"):
         model.predict_file(path, tmp_path / "o.zarr", overtile.PredictOptions(tile_px=64))
     assert Journal(tmp_path / "o.zarr").done()
+
+
+def test_ctrl_c_keeps_finished_tiles(
+    model_folder: Path,
+    image: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compute, calls = Tiler.compute, []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return compute(*arguments)
+
+    monkeypatch.setattr(Tiler, "compute", interrupted)
+    predict = ["predict", model_folder, image, "-o", tmp_path / "o.tif", "--precision", "float32"]
+    assert call(*predict, "--tile", 32) == 130
+    assert "--resume goes on" in " ".join(capsys.readouterr().err.split())
+    assert Journal(tmp_path / "o.tif").done() == {0, 1}
+    assert call(*predict, "--resume") == 0
+    expected = overtile.load(model_folder, precision="float32").predict(CELLS, tile_px=32)
+    assert np.array_equal(io.open(tmp_path / "o.tif").data[()], expected)
