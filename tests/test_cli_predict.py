@@ -15,6 +15,7 @@ from overtile.cli import main
 from overtile.cli.predicting import parse_memory
 from overtile.errors import FormatError, SettingsError
 from overtile.journal import Journal
+from overtile.pictures import overlay as draw
 from overtile.sample import draw_sample
 from overtile.settings import Settings, UNetSettings, WindowSettings
 from overtile.tiler import Tiler
@@ -84,6 +85,18 @@ def test_large_pictures_are_thinned(
     assert io.open(tmp_path / "p" / "a.png").data.shape == (3, 40, 47)
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".zarr", ".tif"])
+def test_pictures_do_not_depend_on_the_format(
+    model_folder: Path, image: Path, tmp_path: Path, suffix: str
+) -> None:
+    """A .npy of probabilities does not say which axis is the classes."""
+    options = ["--probabilities", "--precision", "float32", "--overlay", tmp_path / "p"]
+    assert call("predict", model_folder, image, "-o", tmp_path / f"o{suffix}", *options) == 0
+    classes = overtile.load(model_folder, precision="float32").predict(CELLS)
+    expected = np.moveaxis(draw(CELLS[None], classes), -1, 0)
+    assert np.array_equal(io.open(tmp_path / "p" / "a.png").data[()], expected)
+
+
 def test_a_folder_goes_on_where_it_was(model_folder: Path, tmp_path: Path) -> None:
     images, target = tmp_path / "images", tmp_path / "out"
     images.mkdir()
@@ -103,6 +116,10 @@ def test_a_folder_goes_on_where_it_was(model_folder: Path, tmp_path: Path) -> No
     assert (target / "a.tif").stat().st_mtime_ns == before
     for name in "abc":
         assert np.array_equal(io.open(target / f"{name}.tif").data[()], expected)
+    (target / "b.tif").unlink()  # a single file that is left, and was never begun
+    assert call("predict", model_folder, images, "-o", target, "--resume") == 0
+    assert np.array_equal(io.open(target / "b.tif").data[()], expected)
+    assert call("predict", model_folder, images, "-o", target, "--resume") == 0  # nothing is left
     assert not Journal(target / "c.tif").exists()
 
 

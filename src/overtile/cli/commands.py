@@ -194,7 +194,7 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Predict images of any size; by default the class id of every pixel."""
-    from overtile.cli.predicting import list_jobs, load_for, parse_memory, run_prediction
+    from overtile.cli.predicting import load_for, parse_memory, run_prediction
     from overtile.errors import SettingsError
     from overtile.file_to_file import Content, PredictOptions
 
@@ -224,8 +224,9 @@ def predict(
         threads,
         inexact=inexact,
     )
-    jobs = list_jobs(images, output, resume=resume)
-    run_prediction(segmenter, jobs, options, overlay, measurements=measurements, explain=explain)
+    run_prediction(
+        segmenter, images, output, options, overlay, measurements=measurements, explain=explain
+    )
 
 
 @app.command()

@@ -14,7 +14,7 @@ from overtile.cli.show import note, pixel_progress, say
 from overtile.engines.choice import Name
 from overtile.errors import DataError, OutputError, SettingsError
 from overtile.file_to_file import FilePrediction, PredictOptions, Told
-from overtile.image import Plane, Planes, Sliceable
+from overtile.image import Image, Plane, Planes, Sliceable
 from overtile.journal import Journal
 from overtile.pictures import overlay as draw
 from overtile.segmenter import Segmenter
@@ -109,7 +109,8 @@ def load_for(
 
 def run_prediction(
     model: Segmenter,
-    jobs: list[tuple[Path, Path]],
+    images: Path,
+    output: Path,
     options: PredictOptions,
     overlay: Path | None,
     *,
@@ -120,9 +121,9 @@ def run_prediction(
     if overlay is not None and overlay.is_file():
         raise OutputError(f"{overlay} is a file: expected a folder for the overlays.")
     runs = []
-    for source, target in jobs:
+    for source, target in list_jobs(images, output, resume=options.resume):
         one = replace(options, measurements=target.with_suffix(".csv") if measurements else None)
-        if options.resume and len(jobs) > 1:
+        if options.resume and source != images:  # of a folder, some files were never begun
             one = replace(one, resume=Journal(target).exists())
         runs.append(model.prepare_file(source, target, one))
     if explain:
@@ -141,10 +142,7 @@ def run_prediction(
                 _draw_overlays(model, run, overlay)
     if runs and not model.predictor.is_exact:
         note(f"Tiles were blended. {describe_mismatch(model, runs[0].planes[0])}")
-    last = (
-        runs[-1].output if len(runs) == 1 else runs[-1].output.parent if runs else "place already"
-    )
-    say(f"{options.content} of {len(runs)} file{'s' * (len(runs) != 1)} in {last}")
+    say(f"{options.content} of {len(runs)} file{'s' * (len(runs) != 1)} in {output}")
 
 
 def _tell_all(told: Told, before: int, whole: int, done: int, _: int) -> None:
@@ -184,7 +182,10 @@ def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
     """One picture for each plane: outlines on the image."""
     folder.mkdir(parents=True, exist_ok=True)
     content = run.options.content
-    results = Planes(io.open(run.output, as_label=True))
+    # A .npy does not keep its axes; the run knows them.
+    by_window = run.form.create is not None
+    data = io.reopen(run.output) if by_window else io.open(run.output, as_label=True).data
+    results = Planes(Image(data, run.axes))
     images = Planes(run.image)
     for number in range(len(images)):
         image, result = (_thinned(planes[number]) for planes in (images, results))

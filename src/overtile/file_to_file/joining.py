@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from overtile.file_to_file.options import PredictOptions
 from overtile.image import Planes, Store
+from overtile.machine import free_memory
 from overtile.objects import (
     ObjectSettings,
     Table,
@@ -17,6 +18,7 @@ from overtile.objects import (
     measure,
     write_csv,
 )
+from overtile.tileplan import SAFE_SHARE
 
 BLOCK_PX = {2: 2048, 3: 128}
 """Side of the blocks in which objects are joined, by dimensions; some 20 bytes a pixel are held."""
@@ -44,7 +46,8 @@ def write_objects(
     for number in range(len(planes)):
         here = PlaneStore(ids, planes, axes, number)
         likely = PlaneStore(foreground, planes, axes, number)
-        find_objects_in_blocks(likely, here, blocks, settings, most_bytes=options.memory)
+        most_bytes = options.memory or int(SAFE_SHARE * free_memory())
+        find_objects_in_blocks(likely, here, blocks, settings, most_bytes=most_bytes)
         if options.measurements is not None:
             table = measure(here, planes[number], blocks, spacing, image.unit)
             count = len(table["id"])
