@@ -135,7 +135,7 @@ def valid_tiles(network: UNet, case: Case, _window_px: int) -> Predict:
     """Tiles of the valid network laid edge to edge, the image mirrored (the paper's figure 2)."""
     valid = UNet(network.settings.model_copy(update={"padding": "valid"})).eval()
     valid.load_state_dict(network.state_dict())
-    run, sizes = Run(valid, case), valid.field
+    run, sizes = Run(valid, case), valid.fields[0]
 
     def predict(image: np.ndarray) -> Tensor:
         size = image.shape[1:]

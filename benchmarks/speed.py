@@ -185,7 +185,7 @@ def other_classes(name: str, results: dict[str, Measured]) -> tuple[float, float
     if reference is None:
         return None
     other = results[name].classes != reference.classes
-    lead = UNet(padding="same", base_channels=1).field.lead
+    lead = UNet(padding="same", base_channels=1).fields[0].lead
     inner = other[lead:-lead, lead:-lead]
     gap = np.abs(reference.gap[other]).max(initial=0) / reference.gap.std()
     return float(other.mean()), float(inner.mean() if inner.size else np.nan), float(gap)

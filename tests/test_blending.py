@@ -25,7 +25,7 @@ PLAIN = Normalisation((0.0,), (1.0,))
 
 def tiler_of(function: object, border: str = "own") -> Tiler:
     engine = FunctionEngine(function)  # type: ignore[arg-type]
-    return Tiler(engine, Field("same", 4, 6), border=border, normalisation=PLAIN,
+    return Tiler(engine, (Field("same", 4, 6),) * 2, border=border, normalisation=PLAIN,
                  activation="sigmoid")  # type: ignore[arg-type]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from overtile.engines import most_probable, tracing
 from overtile.engines.onnx import OnnxEngine
 from overtile.engines.openvino import OpenVinoEngine
 from overtile.errors import MissingError, ModelError, SettingsError
-from overtile.geometry import Field, mirror_indices
+from overtile.geometry import Fields, mirror_indices
 from overtile.networks import build
 from overtile.settings import UNetSettings
 from overtile.tiles import cut
@@ -76,7 +76,7 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
 def network_of(kind: str) -> nn.Module:
     """With norms that have seen something, so that they do something."""
     network = build(KINDS[kind], 1)
-    sides = [network.field.good_size(24)] * KINDS[kind].dimensions
+    sides = [network.fields[0].good_size(24)] * KINDS[kind].dimensions
     with torch.no_grad():
         network(torch.randn(2, KINDS[kind].channels, *sides) + 1)
     return network.eval()
@@ -118,8 +118,9 @@ def name_of(module: ModuleType) -> str:
 
 def windows_of(network: Any, batch: int, steps: tuple[int, ...]) -> NDArray[np.float32]:
     """Random windows, each side so many steps of the grid above the smallest that fits."""
-    chosen, field = network.settings, network.field
-    sides = [field.smallest + step * field.grid for step in steps[: chosen.dimensions]]
+    chosen, fields = network.settings, network.fields
+    along = zip(steps, fields, strict=False)
+    sides = [field.smallest + step * field.grid for step, field in along]
     shape = (batch, chosen.channels, *sides)
     return np.random.default_rng(batch).normal(size=shape).astype(np.float32)
 
@@ -138,10 +139,10 @@ def test_logits_are_pytorchs(converted: tuple[nn.Module, Any]) -> None:
         assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def run_tiled(engine: Any, field: Field, image: NDArray[np.float32], tile_px: int | None) -> Any:
+def run_tiled(engine: Any, fields: Fields, image: NDArray[np.float32], tile_px: int | None) -> Any:
     parts = []
-    border = "mirror" if field.padding == "valid" else "own"
-    for tile in cut(image.shape[1:], field, tile_px, border):
+    border = "mirror" if fields[0].padding == "valid" else "own"
+    for tile in cut(image.shape[1:], fields, tile_px, border):
         source = [
             mirror_indices(start, stop, size)
             for (start, stop), size in zip(tile.read, image.shape[1:], strict=True)
@@ -160,10 +161,10 @@ def test_tiled_is_whole(converted: tuple[nn.Module, Any]) -> None:
     chosen: Any = network.settings
     shape = (53, 70) if chosen.dimensions == 2 else (9, 12, 21)
     image = np.random.default_rng(0).normal(size=(chosen.channels, *shape)).astype(np.float32)
-    field: Any = network.field
-    whole = run_tiled(engine, field, image, None)
+    fields: Any = network.fields
+    whole = run_tiled(engine, fields, image, None)
     for tile_px in (8, 20):
-        tiled = run_tiled(engine, field, image, tile_px)
+        tiled = run_tiled(engine, fields, image, tile_px)
         assert np.abs(tiled - whole).max() <= 1e-5 * max(1, np.abs(whole).max()), tile_px
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overtile.errors import SizeError
-from overtile.geometry import Field, mirror_indices, unet_field
+from overtile.geometry import Field, mirror_indices, unet_fields
 from overtile.networks import UNet
 from overtile.settings import UNetSettings
 
@@ -31,7 +31,7 @@ def networks(draw: st.DrawFn) -> UNetSettings:
 @settings(max_examples=60, deadline=None)
 def test_closed_form_is_what_the_layers_do(chosen: UNetSettings, size: int) -> None:
     """A size is valid exactly where every pooling halves evenly and something is left."""
-    field = unet_field(chosen)
+    field = unet_fields(chosen)[0]
     with torch.device("meta"):
         network = UNet(chosen).eval()
     network._check = lambda _: None  # the layers themselves are asked, not the closed form
@@ -51,7 +51,7 @@ def test_closed_form_is_what_the_layers_do(chosen: UNetSettings, size: int) -> N
 @given(networks(), st.integers(1, 700))
 @settings(max_examples=100, deadline=None)
 def test_good_sizes_are_the_next_ones(chosen: UNetSettings, size: int) -> None:
-    field = unet_field(chosen)
+    field = unet_fields(chosen)[0]
     good = field.good_size(size)
     assert field.is_valid(good)
     assert not any(field.is_valid(other) for other in range(size, good))
@@ -61,16 +61,16 @@ def test_good_sizes_are_the_next_ones(chosen: UNetSettings, size: int) -> None:
 
 
 def test_the_papers_sizes() -> None:
-    field = unet_field(UNetSettings())
+    field = unet_fields(UNetSettings())[0]
     assert field.out(572) == 388
     assert (field.margin, field.grid) == (92, 16)
 
 
 def test_a_wrong_size_names_the_nearest() -> None:
     with pytest.raises(SizeError, match=r"570 px.*556 and 572"):
-        unet_field(UNetSettings()).out(570)
+        unet_fields(UNetSettings())[0].out(570)
     with pytest.raises(SizeError, match=r"5 px.*188"):
-        unet_field(UNetSettings()).out(5)
+        unet_fields(UNetSettings())[0].out(5)
 
 
 CASES = [
@@ -83,10 +83,10 @@ CASES = [
 def test_the_margin_is_as_far_as_nan_spreads(padding: str, depth: int, kernel: int) -> None:
     """Regions with both ends on the grid see the margin beyond them, no more and no less.
 
-    Ahead of them a valid network sees the margin rounded up to the grid (see `unet_field`).
+    Ahead of them a valid network sees the margin rounded up to the grid (see `unet_fields`).
     """
     chosen = UNetSettings(padding=padding, depth=depth, base_channels=1, kernel_size=kernel)
-    field, network = unet_field(chosen), UNet(chosen).double().eval()
+    field, network = unet_fields(chosen)[0], UNet(chosen).double().eval()
     grid, lost = field.grid, field.margin if padding == "valid" else 0
     size = field.good_size(4 * field.lead + 6 * grid)
     cell = size // 2 // grid * grid

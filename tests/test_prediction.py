@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from overtile.engines import FunctionEngine
 from overtile.engines.torch import TorchEngine, best_device, native_precision
 from overtile.errors import SettingsError
-from overtile.geometry import Field, unet_field
+from overtile.geometry import Field, unet_fields
 from overtile.networks import build
 from overtile.normalise import Normalisation
 from overtile.settings import UNetSettings
@@ -32,14 +32,14 @@ def network(request: pytest.FixtureRequest) -> torch.nn.Module:
     made = build(UNetSettings(padding=request.param, depth=2, base_channels=4, norm="batch"), 1)
     made.train()
     with torch.no_grad():  # statistics of its own, so that normalisation does something
-        made(torch.randn(2, 1, made.field.good_size(64), made.field.good_size(64)))
+        made(torch.randn(2, 1, made.fields[0].good_size(64), made.fields[0].good_size(64)))
     return made.eval()
 
 
 def tiler(network: torch.nn.Module, border: Border, precision: str = "float32") -> Tiler:
     return Tiler(
         TorchEngine(network, CPU, precision),
-        network.field,
+        network.fields,
         border=border,
         normalisation=PLAIN,
         activation="softmax",
@@ -66,7 +66,7 @@ def test_tiled_is_whole(
 
 def test_whole_image_result_is_the_definition(network: torch.nn.Module) -> None:
     """Against numpy's padding by the margin, rounded up to the grid, and to the next good size."""
-    field, image = network.field, image_of(50, 61)
+    field, image = network.fields[0], image_of(50, 61)
     lead = -(-field.margin // field.grid) * field.grid
     pads = [(lead, field.good_size(size + lead + field.margin) - size - lead) for size in (50, 61)]
     padded = np.pad(image, [(0, 0), *pads], mode="reflect")
@@ -98,13 +98,13 @@ def test_tiles_are_good_windows(
     kind: tuple[str, int], shape: tuple[int, int], tile_px: int, border: Border
 ) -> None:
     """Written once; on the grid; of a valid size; with a margin wherever the image goes on."""
-    field = unet_field(UNetSettings(padding=kind[0], depth=kind[1]))
+    fields = unet_fields(UNetSettings(padding=kind[0], depth=kind[1]))
     border = "mirror" if kind[0] == "valid" else border
     written = np.zeros(shape, int)
-    for tile in cut(shape, field, tile_px, border):
+    for tile in cut(shape, fields, tile_px, border):
         written[tile.write] += 1
-        for (start, stop), crop, write, size in zip(
-            tile.read, tile.crop, tile.write, shape, strict=True
+        for (start, stop), crop, write, size, field in zip(
+            tile.read, tile.crop, tile.write, shape, fields, strict=True
         ):
             assert start % field.grid == 0
             assert field.is_valid(stop - start)
@@ -121,7 +121,7 @@ def test_tiles_are_good_windows(
 
 def test_a_tile_below_the_grid_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"tile of 15 px.*at least 16"):
-        cut((100, 100), Field("same", 16, 92), 15)
+        cut((100, 100), (Field("same", 16, 92),) * 2, 15)
 
 
 def test_only_the_needed_block_is_read() -> None:
@@ -136,10 +136,10 @@ def test_only_the_needed_block_is_read() -> None:
             self.rows = max(self.rows, key[1].stop - key[1].start)
             return np.zeros((1, key[1].stop - key[1].start, 64), np.uint8)
 
-    image, field = Counted(), Field("same", 4, 6)
+    image, fields = Counted(), (Field("same", 4, 6),) * 2
     run = Tiler(
         FunctionEngine(lambda windows: np.concatenate([windows, -windows], axis=1)),
-        field,
+        fields,
         border="mirror",
         normalisation=PLAIN,
         activation="sigmoid",
@@ -152,7 +152,7 @@ def test_only_the_needed_block_is_read() -> None:
 
 def test_mirrored_reads_are_numpys() -> None:
     image = image_of(20, 30)
-    tile = cut((20, 30), Field("same", 4, 6), None)[0]
+    tile = cut((20, 30), (Field("same", 4, 6),) * 2, None)[0]
     before = [-start for start, _ in tile.read]
     after = [stop - size for (_, stop), size in zip(tile.read, (20, 30), strict=True)]
     pads = [(0, 0), *zip(before, after, strict=True)]

@@ -21,7 +21,7 @@ from overtile.networks import build
 from overtile.networks.summary import summarise
 from overtile.normalise import Normalisation
 from overtile.settings import UNetSettings
-from overtile.tileable import breakers, inspect, measure_field, tiling_error, work_per_pixel
+from overtile.tileable import breakers, inspect, measure_fields, tiling_error, work_per_pixel
 from overtile.tiler import Tiler
 
 
@@ -194,8 +194,8 @@ def test_measured_is_the_closed_form(
         channels=2,
     )
     network = build(chosen)
-    assert measure_field(network, 2, dimensions) == network.field
-    assert tiling_error(network, 2, network.field, dimensions) < 1e-12
+    assert measure_fields(network, 2, dimensions) == network.fields
+    assert tiling_error(network, 2, network.fields, dimensions) < 1e-12
 
 
 def brute_force(network: nn.Module, field: Field) -> tuple[int, int, int]:
@@ -231,9 +231,9 @@ BY_BRUTE_FORCE = [
 def test_margin_and_reach_are_those_of_brute_force(name: str) -> None:
     network = EXACT[name]()
     found = inspect(network, 1)
-    assert found.field is not None and found.reach is not None
-    margin, least, most = brute_force(network, found.field)
-    assert found.field.margin == margin
+    assert found.fields is not None and found.reach is not None
+    margin, least, most = brute_force(network, found.fields[1])
+    assert found.fields[1].margin == margin
     if name != "only every second pixel":  # which is asked for pixels that see nothing of a side
         assert (found.reach.least_px, found.reach.most_px) == (least, most)
 
@@ -272,32 +272,36 @@ def hourglasses(draw: st.DrawFn, depth: int = 2) -> nn.Module:
 def test_any_hourglass_is_measured_as_by_brute_force(network: nn.Module) -> None:
     found = inspect(network, 1)
     assert found.exact
-    assert found.field is not None and found.reach is not None
-    got = (found.field.margin, found.reach.least_px, found.reach.most_px)
-    assert got == brute_force(network, found.field)
+    assert found.fields is not None and found.reach is not None
+    got = (found.fields[1].margin, found.reach.least_px, found.reach.most_px)
+    assert got == brute_force(network, found.fields[1])
 
 
 def test_one_and_three_dimensions() -> None:
-    """The field of several axes is that of the one that sees most, on the grid of all."""
+    """Each axis has a field of its own; the reach is that of the axis that sees most."""
     signal = SEQUENCE(nn.Conv1d(1, 2, 9, padding=4), nn.MaxPool1d(4), nn.Upsample(scale_factor=4))
     found = inspect(signal, 1, dimensions=1)
     assert found.exact
-    assert (found.field.grid, found.reach.most_px) == (4, 4 + 3)
+    assert (found.fields[0].grid, found.reach.most_px) == (4, 4 + 3)
     volume = SEQUENCE(
         nn.Conv3d(1, 2, (7, 3, 1), padding=(3, 1, 0)),
         nn.MaxPool3d((1, 2, 3)),
         nn.Upsample(scale_factor=(1, 2, 3), mode="nearest"),
     )
-    assert inspect(volume, 1, dimensions=3).field == Field("same", 6, 3)
+    found = inspect(volume, 1, dimensions=3)
+    assert found.fields == (Field("same", 1, 3), Field("same", 2, 1), Field("same", 3, 0))
+    assert found.reach.most_px == 3
 
 
 def test_a_field_that_claims_too_little_is_refused() -> None:
     network = conv(1, 1, 5)
-    network.field = Field("same", 1, 1)
-    with pytest.raises(ModelError, match=r"margin of 1 px, but measured are 1 and 2"):
+    network.fields = (Field("same", 1, 2), Field("same", 1, 1))
+    with pytest.raises(ModelError, match=r"axis 1 has .* margin of 1 px, but measured are 1 and 2"):
         inspect(network, 1)
-    network.field = Field("same", 2, 3)
-    assert inspect(network, 1).exact
+    network.fields = (Field("same", 1, 2), Field("same", 2, 3))
+    found = inspect(network, 1)
+    assert found.exact and found.closed_form
+    assert found.fields is network.fields
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -307,13 +311,13 @@ def test_measured_tiles_are_the_whole(name: str) -> None:
     found = inspect(network, 1)
     assert found.exact
     assert not found.closed_form
-    assert found.field is not None
-    borders = ["mirror"] if found.field.padding == "valid" else ["mirror", "own"]
+    assert found.fields is not None
+    borders = ["mirror"] if found.fields[0].padding == "valid" else ["mirror", "own"]
     image = np.random.default_rng(0).normal(size=(1, 53, 77)).astype(np.float32)
     for border in borders:
         tiler = Tiler(
             TorchEngine(network.float(), torch.device("cpu"), "float32"),
-            found.field,
+            found.fields,
             border=border,
             normalisation=Normalisation((0.0,), (1.0,)),
             activation="sigmoid",
@@ -328,14 +332,16 @@ def test_measured_tiles_are_the_whole(name: str) -> None:
 def test_the_proof_has_teeth(name: str) -> None:
     """With less margin, or with a grid that is a part of the network's, tiles are not the whole."""
     network = EXACT[name]()
-    field = measure_field(network, 1)
+    fields = measure_fields(network, 1)
+    field = fields[0]
+    assert fields == (field, field)
     less = Field(field.padding, field.grid, field.lead - field.grid)
-    assert tiling_error(network, 1, field) < 1e-12
-    assert tiling_error(network, 1, less) > 1e-6
+    assert tiling_error(network, 1, fields) < 1e-12
+    assert tiling_error(network, 1, (less, less)) > 1e-6
     if field.grid > 1:
         finer = Field(field.padding, field.grid // 2, field.margin)
         network = Forward(lambda inner, x: pad_to_grid(inner, x, field.grid), network)
-        assert tiling_error(network, 1, finer) > 1e-6
+        assert tiling_error(network, 1, (finer, finer)) > 1e-6
 
 
 def pad_to_grid(inner: nn.Module, image: Tensor, grid: int) -> Tensor:
@@ -350,7 +356,7 @@ def test_the_papers_network_sees_92_to_107_px() -> None:
     found = inspect(build(UNetSettings(padding="same", base_channels=1)), 1)
     assert found.closed_form
     assert found.exact
-    assert (found.field.grid, found.field.margin) == (16, 94)
+    assert (found.fields[1].grid, found.fields[1].margin) == (16, 94)
     assert (found.reach.least_px, found.reach.most_px) == (92, 107)
 
 
@@ -506,7 +512,7 @@ def test_all_breakers_are_named_in_order() -> None:
 
 def test_breakers_have_no_margin() -> None:
     with pytest.raises(ModelError, match=r"No margin makes tiles exact: layer '1' \(group norm\)"):
-        measure_field(SEQUENCE(conv(1, 2), nn.GroupNorm(1, 2)), 1)
+        measure_fields(SEQUENCE(conv(1, 2), nn.GroupNorm(1, 2)), 1)
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
@@ -520,7 +526,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "channels": (lambda: conv(3, 1), r"takes no image of 1 channels and 2 spatial axes"),
     "empty": (lambda: Forward(lambda x: x[..., :0]), r"the output is empty"),
     "odd loss": (lambda: nn.Conv2d(1, 1, 2), r"px less where it is m more than a multiple of 1"),
-    "uneven axes": (lambda: nn.Conv2d(1, 1, (3, 5)), r"has \(3, 1\) px: expected as many"),
+    "odd loss along one axis": (
+        lambda: nn.Conv2d(1, 1, (3, 2)),
+        r"has \(1, 2\) px: expected as many along axis 1",
+    ),
+    "valid along one axis": (
+        lambda: nn.Conv2d(1, 1, 3, padding=(1, 0)),
+        r"Along axis 0 the output lacks 0 px on each side, but its pixels see 1",
+    ),
     "valid and same": (
         lambda: SEQUENCE(conv(1, 1, 9), nn.Conv2d(1, 1, 3)),
         r"lacks 1 px on each side, but its pixels see 5",
@@ -564,8 +577,8 @@ def test_work_is_that_of_the_layer_table(padding: str, border: str) -> None:
     chosen = UNetSettings(padding=padding, depth=2, base_channels=4)
     network = build(chosen)
     shape = (64, 64)
-    works = work_per_pixel(network, 1, network.field, border, shape, (16, 32, 64, 4096))
-    field = network.field
+    works = work_per_pixel(network, 1, network.fields, border, shape, (16, 32, 64, 4096))
+    field = network.fields[0]
     read = 64 if padding == "same" else field.good_size(field.lead + 64 + field.margin)
     table = sum(layer.flop for layer in summarise(chosen, read))
     assert works[-1].flop_per_px == pytest.approx(table / 64**2)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import overtile
 from overtile.errors import DataError, ModelError, SettingsError
-from overtile.tileable import measure_field
+from overtile.tileable import measure_fields
 
 
 class Own(nn.Module):
@@ -49,11 +49,11 @@ def test_tiles_are_the_whole(network: nn.Module, tile_px: int | tuple[int, int] 
     assert np.abs(got - expected).max() < 1e-5
 
 
-def test_a_known_field_is_not_measured(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    field = measure_field(network, 2)
+def test_known_fields_are_not_measured(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = measure_fields(network, 2)
     monkeypatch.setattr("overtile.own_network.inspect", None)
     image = np.zeros((2, 40, 40), np.uint8)
-    assert overtile.tiled(network, image, field=field, tile_px=8).shape == (3, 40, 40)
+    assert overtile.tiled(network, image, fields=fields, tile_px=8).shape == (3, 40, 40)
 
 
 def test_refused(network: nn.Module) -> None:

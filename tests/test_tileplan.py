@@ -20,13 +20,13 @@ from overtile.geometry import Field
 from overtile.tileplan import Load, plan_tiles
 from overtile.tiles import cut
 
-FIELD = Field("same", 16, 94)
+FIELDS = (Field("same", 16, 94),) * 2
 COST = Cost(tile_s=0.01, px_s=1e-6, tile_bytes=5e6, px_bytes=100, touch_s=0)
 
 
 def work(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, int, int]:
     """Number of tiles, pixels read by all, and by the largest: by making the tiles."""
-    reads = [math.prod(tile.read_shape) for tile in cut(shape, FIELD, step, "own")]
+    reads = [math.prod(tile.read_shape) for tile in cut(shape, FIELDS, step, "own")]
     return len(reads), sum(reads), max(reads)
 
 
@@ -38,7 +38,7 @@ def work(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, int, int]:
 @settings(max_examples=25, deadline=None)
 def test_no_square_tile_is_better(shape: tuple[int, int], budget: int, unit: int) -> None:
     load = Load()
-    plan = plan_tiles(shape, FIELD, "own", COST, load, budget=budget, unit=unit)
+    plan = plan_tiles(shape, FIELDS, "own", COST, load, budget=budget, unit=unit)
     count, read, _ = work(shape, plan.step)
     assert plan.tiles == count
     assert plan.overhead == pytest.approx(read / math.prod(shape))
@@ -55,29 +55,29 @@ def test_no_square_tile_is_better(shape: tuple[int, int], budget: int, unit: int
 
 def test_a_large_volume_is_planned_at_once() -> None:
     start = time.process_time()
-    plan = plan_tiles((2000, 30000, 40000), FIELD, "own", COST, Load(), budget=2**34)
+    plan = plan_tiles((2000, 30000, 40000), FIELDS[:1] * 3, "own", COST, Load(), budget=2**34)
     assert time.process_time() - start < 2
     assert plan.memory <= 2**34
 
 
 def test_reasons_say_what_limits() -> None:
     def reasons(budget: int, most_px: int | None = None) -> str:
-        plan = plan_tiles((2000, 3000), FIELD, "own", COST, Load(), budget=budget, most_px=most_px)
+        plan = plan_tiles((2000, 3000), FIELDS, "own", COST, Load(), budget=budget, most_px=most_px)
         return " ".join(plan.reasons)
 
     assert "no pixel is computed twice" in reasons(2**40)
     assert "would take" in reasons(2**27)
     assert "limited to 512 px" in reasons(2**40, 512)
     dear = Cost(0, 1e-6, 0, 1, 0)  # tiles cost nothing here, so that small ones are no worse
-    one = plan_tiles((96, 96), Field("valid", 1, 0), "mirror", dear, Load(), budget=2**30)
+    one = plan_tiles((96, 96), (Field("valid", 1, 0),) * 2, "mirror", dear, Load(), budget=2**30)
     assert one.overhead == 1
 
 
 def test_too_little_memory_is_said_with_what_is_needed() -> None:
     with pytest.raises(SettingsError, match=r"budget of 1 MiB is too small.*16 x 16 px, needs"):
-        plan_tiles((500, 500), FIELD, "own", COST, Load(), budget=2**20)
+        plan_tiles((500, 500), FIELDS, "own", COST, Load(), budget=2**20)
     with pytest.raises(SettingsError, match="smaller than the network's grid"):
-        plan_tiles((500, 500), FIELD, "own", COST, Load(), budget=2**30, most_px=8)
+        plan_tiles((500, 500), FIELDS, "own", COST, Load(), budget=2**30, most_px=8)
 
 
 def test_cost_is_a_line_through_two_probes() -> None:
@@ -90,7 +90,7 @@ def test_cost_is_a_line_through_two_probes() -> None:
         time.sleep(0.02 + windows.size * 4e-7)
         return np.concatenate([windows, windows], axis=1) + held[0]
 
-    cost = measure_cost(FunctionEngine(function), FIELD, 1, 2)
+    cost = measure_cost(FunctionEngine(function), FIELDS, 1)
     assert set(seen) == {(1, 1, 256, 256), (1, 1, 512, 512)}
     assert cost.seconds(1, 2**20) == pytest.approx(0.02 + 4e-7 * 2**20, rel=0.5)
     assert 100 * 2**20 < cost.memory(2**20) < 600 * 2**20
@@ -104,7 +104,7 @@ def test_a_slow_engine_is_probed_less(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(windows.shape)
         return windows
 
-    measure_cost(FunctionEngine(function), FIELD, 1, 2)
+    measure_cost(FunctionEngine(function), FIELDS, 1)
     assert set(seen) == {(1, 1, 256, 256), (1, 1, 512, 256)}
 
 
@@ -112,17 +112,17 @@ def test_cost_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls = []
     engine = FunctionEngine(lambda windows: calls.append(1) or windows)
-    first = known_cost(engine, FIELD, 1, 2, ("a",))
+    first = known_cost(engine, FIELDS, 1, ("a",))
     count = len(calls)
-    assert known_cost(engine, FIELD, 1, 2, ("a",)) == first
+    assert known_cost(engine, FIELDS, 1, ("a",)) == first
     assert len(calls) == count
-    known_cost(engine, FIELD, 1, 2, ("b",))
+    known_cost(engine, FIELDS, 1, ("b",))
     assert len(calls) == 2 * count
     for path in (tmp_path / "overtile" / "costs").iterdir():
         path.write_text("{")
-    known_cost(engine, FIELD, 1, 2, ("a",))  # a damaged file is measured anew
+    known_cost(engine, FIELDS, 1, ("a",))  # a damaged file is measured anew
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    known_cost(engine, FIELD, 1, 2, ("a",))  # and so is one that cannot be kept
+    known_cost(engine, FIELDS, 1, ("a",))  # and so is one that cannot be kept
 
 
 def test_free_memory_minds_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

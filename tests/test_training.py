@@ -149,7 +149,7 @@ class TestData:
 class TestStep:
     def test_sizes_of_a_valid_window(self) -> None:
         chosen = plan.paper_settings()
-        sizes = window_sizes(chosen, build(UNetSettings(base_channels=1)).field)
+        sizes = window_sizes(chosen, build(UNetSettings(base_channels=1)).fields)
         assert (sizes.read, sizes.out, sizes.counted) == (572, 388, 388)
         assert sizes.context > 572 * math.sqrt(2)
 

@@ -122,9 +122,9 @@ def test_valid_is_the_inside_of_same(depth: int, kernel: int) -> None:
     valid = build(chosen, 0).double().eval()
     same = build(chosen.model_copy(update={"padding": "same"}), 1).double().eval()
     same.load_state_dict(valid.state_dict())
-    grid, lost = valid.field.grid, valid.field.margin
-    start, size = (kernel - 1) % grid, valid.field.smallest + 4 * grid
-    whole = same.field.good_size(start + size)
+    grid, lost = valid.fields[0].grid, valid.fields[0].margin
+    start, size = (kernel - 1) % grid, valid.fields[0].smallest + 4 * grid
+    whole = same.fields[0].good_size(start + size)
     image = torch.randn(1, 1, whole, whole, dtype=torch.float64)
     inside = slice(start, start + size)
     kept = slice(start + lost, start + size - lost)
@@ -135,10 +135,10 @@ def test_valid_is_the_inside_of_same(depth: int, kernel: int) -> None:
 
 def test_three_dimensions() -> None:
     network = UNet(dimensions=3, depth=2, base_channels=2, channels=2, classes=3, dropout=0)
-    size = network.field.good_size(50)
+    size = network.fields[0].good_size(50)
     assert network(torch.zeros(1, 2, size, size, size)).shape[1:] == (
         3,
-        *[network.field.out(size)] * 3,
+        *[network.fields[0].out(size)] * 3,
     )
 
 

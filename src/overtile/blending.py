@@ -30,14 +30,15 @@ def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np
     image
         Of any size; the result, and as much again, is held in memory.
     step
-        Distance of the tiles along each axis, multiples of the grid.
+        Distance of the tiles along each axis, multiples of its grid.
     """
     shape = tuple(image.shape[1:])
+    margins = [max(field.margin, 1) for field in tiler.fields]
     total, weights = np.zeros(0, np.float32), np.zeros(shape, np.float32)
-    for tile in cut(shape, tiler.field, step, tiler.border):
+    for tile in cut(shape, tiler.fields, step, tiler.border):
         logits = tiler.engine(tiler.read(image, tile))[0]
         likely = softmax(logits, axis=0) if tiler.activation == "softmax" else expit(logits)
-        weight, inside, write = _faded(tile, logits.shape[1:], shape, max(tiler.field.margin, 1))
+        weight, inside, write = _faded(tile, logits.shape[1:], shape, margins)
         if total.size == 0:
             total = np.zeros((len(logits), *shape), np.float32)
         total[:, *write] += weight * likely[:, *inside]
@@ -46,12 +47,13 @@ def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np
 
 
 def _faded(
-    tile: Tile, out: tuple[int, ...], shape: tuple[int, ...], margin: int
+    tile: Tile, out: tuple[int, ...], shape: tuple[int, ...], margins: list[int]
 ) -> tuple[NDArray[np.float32], list[slice], list[slice]]:
     """The weight of what a tile gives inside the image, where it is in that, and where it goes."""
     weight = np.ones((), np.float32)
     inside, write = [], []
-    for crop, at, length, size in zip(tile.crop, tile.write, out, shape, strict=True):
+    axes = zip(tile.crop, tile.write, out, shape, margins, strict=True)
+    for crop, at, length, size, margin in axes:
         origin = at.start - crop.start
         start, stop = max(origin, 0), min(origin + length, size)
         place = np.arange(start, stop)
@@ -75,8 +77,10 @@ def tile_mismatch(tiler: Tiler, image: Sliceable, *, exact: bool) -> Mismatch:
     shape = tuple(image.shape[1:])
     results = []
     for parts in (2, 3):
-        grid = tiler.field.grid
-        step = tuple(even_step(size, max(-(-size // parts), grid), grid) for size in shape)
+        step = tuple(
+            even_step(size, max(-(-size // parts), field.grid), field.grid)
+            for size, field in zip(shape, tiler.fields, strict=True)
+        )
         if exact:
             results.append(tiler.predict(image, step, "probabilities"))
         else:

@@ -193,7 +193,7 @@ def open_work(job: Job) -> Work:
     planes = Planes(open_image(job.source), model.settings.network.dimensions)
     tiler = tiler_of(model, engine)
     axes, _ = planes.axes_of(model.settings.network.classes if job.kind == "probabilities" else 0)
-    tiles = cut(planes.shape, tiler.field, job.step, tiler.border)
+    tiles = cut(planes.shape, tiler.fields, job.step, tiler.border)
     return Work(tiler, planes, io.reopen(job.pixels), axes, job.kind, tiles)
 
 

@@ -18,6 +18,7 @@ setting ``border``:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,11 +31,11 @@ from overtile.settings import UNetSettings
 
 @dataclass(frozen=True)
 class Field:
-    """What a network does to sizes: the same along every axis, in pixels.
+    """What a network does to sizes along one axis, in pixels.
 
     Same padding allows the multiples of the grid and keeps the size. Valid padding loses the
     margin on both sides, and allows sizes that leave the margin as remainder when divided by the
-    grid: then every pooling meets an even size (see `unet_field`).
+    grid: then every pooling meets an even size (see `unet_fields`).
 
     Attributes
     ----------
@@ -107,8 +108,18 @@ class Field:
         return 2 * self.margin if self.padding == "valid" else 0
 
 
-def unet_field(settings: UNetSettings) -> Field:
-    r"""The field of a U-Net.
+Fields = tuple[Field, ...]
+"""What a network does to sizes: along each spatial axis, (z) y x, all with the same padding."""
+
+
+def per_axis(sizes: Iterable[int]) -> str:
+    """Sizes along the axes, for people: the one that all have, or "4 x 16 x 16"."""
+    sizes = list(sizes)
+    return " x ".join(map(str, sizes if len(set(sizes)) > 1 else sizes[:1]))
+
+
+def unet_fields(settings: UNetSettings) -> Fields:
+    r"""The fields of a U-Net, alike along every axis.
 
     Notes
     -----
@@ -138,7 +149,7 @@ def unet_field(settings: UNetSettings) -> Field:
     margin = reach * (3 * grid - 2)
     if settings.padding == "same":
         margin += reach % grid
-    return Field(settings.padding, grid, margin)
+    return (Field(settings.padding, grid, margin),) * settings.dimensions
 
 
 def mirror_indices(start: int, stop: int, size: int) -> NDArray[np.intp]:

@@ -3,7 +3,7 @@
 A model is a folder::
 
     membrane.model/
-      model.yaml               format version, classes, normalisation, field, origin, checksums
+      model.yaml               format version, classes, normalisation, fields, origin, checksums
       settings.yaml            every setting of the training run
       parameters.safetensors   the network's parameters and stored statistics
       test.safetensors         a small window of a training image and its logits in float32
@@ -31,13 +31,13 @@ import yaml
 from numpy.typing import NDArray
 
 from overtile.errors import ModelError, OutputError, SettingsError
-from overtile.geometry import Field
+from overtile.geometry import Field, Fields
 from overtile.normalise import Normalisation
 from overtile.settings import Frozen, Settings, from_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's format; raised when an older Overtile could not read it."""
 
 MANIFEST = "model.yaml"
@@ -57,7 +57,7 @@ class Classes(Frozen):
 
 
 class FieldRecord(Frozen):
-    """The network's field, for programs that read the folder without Overtile."""
+    """The network's field along one axis, for programs that read the folder without Overtile."""
 
     padding: Literal["valid", "same"]
     grid: int
@@ -107,7 +107,7 @@ class Manifest(Frozen):
     format: int
     classes: Classes
     normalisation: NormalisationRecord
-    field: FieldRecord
+    fields: tuple[FieldRecord, ...]
     origin: Origin
     checksums: dict[str, str]
 
@@ -137,7 +137,7 @@ class Model:
     settings: Settings
     classes: Classes
     normalisation: Normalisation
-    field: Field
+    fields: Fields
     origin: Origin
     parameters: Arrays
     test: Arrays
@@ -165,7 +165,7 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         normalisation=NormalisationRecord(
             mean=model.normalisation.mean, std=model.normalisation.std
         ),
-        field=FieldRecord(**vars(model.field)),
+        fields=tuple(FieldRecord(**vars(field)) for field in model.fields),
         origin=model.origin,
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
@@ -206,7 +206,7 @@ def load(folder: Path) -> Model:
     Raises
     ------
     ModelError
-        No such folder, not an Overtile model, of a later format, or a file that is missing,
+        No such folder, not an Overtile model, of another format, or a file that is missing,
         truncated or altered.
     """
     if not (folder / MANIFEST).is_file():
@@ -226,7 +226,7 @@ def load(folder: Path) -> Model:
         settings=settings,
         classes=manifest.classes,
         normalisation=Normalisation(manifest.normalisation.mean, manifest.normalisation.std),
-        field=Field(**manifest.field.model_dump()),
+        fields=tuple(Field(**record.model_dump()) for record in manifest.fields),
         origin=manifest.origin,
         parameters=parameters,
         test=test,
@@ -249,8 +249,13 @@ def _read_manifest(folder: Path) -> Manifest:
         version = found.get("format") if isinstance(found, dict) else None
         if isinstance(version, int) and version > FORMAT:
             raise ModelError(
-                f"{folder} has model format {version}, and this Overtile reads up to {FORMAT}: "
+                f"{folder} has model format {version}, and this Overtile reads {FORMAT}: "
                 "install a newer Overtile."
+            )
+        if isinstance(version, int) and version < FORMAT:
+            raise ModelError(
+                f"{folder} has model format {version}, and this Overtile reads {FORMAT}: train "
+                "again, or install the Overtile that wrote it."
             )
         return from_yaml(Manifest, text, MANIFEST)
     except (yaml.YAMLError, SettingsError) as error:

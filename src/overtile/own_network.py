@@ -12,7 +12,7 @@ from torch import nn
 from overtile.engines.cost import measure_cost
 from overtile.engines.torch import TorchEngine
 from overtile.errors import ModelError
-from overtile.geometry import Field
+from overtile.geometry import Fields
 from overtile.image import Sliceable
 from overtile.normalise import Normalisation
 from overtile.settings import Precision
@@ -26,7 +26,7 @@ def tiled(
     network: nn.Module,
     image: Sliceable,
     *,
-    field: Field | None = None,
+    fields: Fields | None = None,
     tile_px: int | Sequence[int] | None = None,
     device: torch.device | None = None,
     precision: Precision = "float32",
@@ -40,9 +40,9 @@ def tiled(
         It is copied and taken in evaluation.
     image
         (c y x) or (c z y x), anything sliceable; given to the network in float32, as it is.
-    field
-        What `overtile.tileable.measure_field` says of the network; by default it is measured, which
-        takes seconds.
+    fields
+        What `overtile.tileable.measure_fields` says of the network, one for each spatial axis; by
+        default they are measured, which takes seconds.
     tile_px
         Largest side of a tile, or the side along each axis, in pixels; by default what takes least
         time within half of the free memory.
@@ -71,23 +71,23 @@ def tiled(
     (2, 300, 200)
     """
     channels, *shape = image.shape
-    if field is None:
+    if fields is None:
         found = inspect(network, channels, len(shape))
-        if found.field is None or not found.exact:
+        if found.fields is None or not found.exact:
             raise ModelError(
                 "Tiles of this network are not the whole image: "
                 + " ".join(f"{breaker}." for breaker in found.breakers)
             )
-        field = found.field
+        fields = found.fields
     engine = TorchEngine(network, device, precision)
-    border: Border = "mirror" if field.padding == "valid" else "own"
+    border: Border = "mirror" if fields[0].padding == "valid" else "own"
     if tile_px is None:
-        cost = measure_cost(engine, field, channels, len(shape))
+        cost = measure_cost(engine, fields, channels)
         load = Load(read_px_bytes=8 * channels)
         budget = int(SAFE_SHARE * engine.free_memory())
-        tile_px = plan_tiles(shape, field, border, cost, load, budget=budget).step
+        tile_px = plan_tiles(shape, fields, border, cost, load, budget=budget).step
     plain = Normalisation((0.0,) * channels, (1.0,) * channels)
-    tiler = Tiler(engine, field, border=border, normalisation=plain, activation="sigmoid")
+    tiler = Tiler(engine, fields, border=border, normalisation=plain, activation="sigmoid")
     result = np.zeros(0, np.float32)
     for write, logits in tiler.logits(image, tile_px):
         if result.size == 0:

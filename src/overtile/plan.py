@@ -12,7 +12,7 @@ import torch
 from overtile import networks
 from overtile.engines.torch import native_precision
 from overtile.errors import SettingsError
-from overtile.geometry import unet_field
+from overtile.geometry import unet_fields
 from overtile.settings import (
     AugmentSettings,
     Layout,
@@ -98,13 +98,16 @@ def fit_to_data(
         The network has no output for the window, even so.
     """
     network = settings.network.model_copy(update={"channels": channels, "classes": classes})
-    field = unet_field(network)
+    fields = unet_fields(network)
     window = settings.window
     if settings.preset == "default":
         largest = max(max(shape) for shape in shapes)
-        needed = field.good_size(max(largest, 2 * window.edge_px + field.grid))
+        needed = max(
+            field.good_size(max(largest, 2 * window.edge_px + field.grid)) for field in fields
+        )
         window = window.model_copy(update={"size_px": min(window.size_px, needed)})
-    field.out(window.size_px)
+    for field in fields:
+        field.out(window.size_px)
     return settings.model_copy(update={"network": network, "window": window})
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from overtile.blending import blended, tile_mismatch
 from overtile.engines import Engine, most_probable
 from overtile.engines.choice import cost_of
-from overtile.engines.cost import Cost, probe_sides
+from overtile.engines.cost import Cost, probe_shapes
 from overtile.errors import DataError, ModelError, SettingsError
 from overtile.executors import Work, in_this_process
-from overtile.geometry import Field
+from overtile.geometry import Fields
 from overtile.image import Image, Planes, Sliceable
 from overtile.metrics import Mismatch
 from overtile.model import Model
@@ -115,14 +115,15 @@ class Predictor:
         kept_bytes
             Memory that is needed whatever the tile.
         """
-        field, border = self.tiler.field, self.tiler.border
-        _, large = probe_sides(field, len(planes.shape))
-        if memory is None and tile_px is None and max(planes.shape) <= large:
+        fields, border = self.tiler.fields, self.tiler.border
+        _, large = probe_shapes(fields)
+        is_small = all(size <= side for size, side in zip(planes.shape, large, strict=True))
+        if memory is None and tile_px is None and is_small:
             why = "The image is so small that one tile holds each plane: nothing was measured."
-            return _unmeasured(planes, field, border, None, unit, why)
+            return _unmeasured(planes, fields, border, None, unit, why)
         if memory is None and tile_px is not None:
             why = f"The side of a tile was limited to {tile_px} px, the memory was not."
-            return _unmeasured(planes, field, border, tile_px, unit, why)
+            return _unmeasured(planes, fields, border, tile_px, unit, why)
         classes = self.model.settings.network.classes
         load = Load(
             read_px_bytes=planes.channels * (4 + planes.image.data.dtype.itemsize),
@@ -132,7 +133,7 @@ class Predictor:
         budget = memory or int(SAFE_SHARE * self.engine.free_memory())
         return plan_tiles(
             planes.shape,
-            field,
+            fields,
             border,
             self.cost(),
             load,
@@ -153,7 +154,7 @@ class Predictor:
                 whole = tuple(slice(0, size) for size in planes.shape)
                 result[planes.key(axes, number, whole)] = self.blend(planes[number], kind, step)
             return result
-        tiles = cut(planes.shape, self.tiler.field, step, self.tiler.border)
+        tiles = cut(planes.shape, self.tiler.fields, step, self.tiler.border)
         work = Work(self.tiler, planes, _InMemory(result), axes, kind, tiles)
         in_this_process(work, range(len(work)), lambda _: None)
         return result
@@ -188,19 +189,20 @@ class _InMemory:
 
 
 def _unmeasured(
-    planes: Planes, field: Field, border: Border, tile_px: int | None, unit: int | None, why: str
+    planes: Planes, fields: Fields, border: Border, tile_px: int | None, unit: int | None, why: str
 ) -> TilePlan:
     """Equal tiles of at most this side, without an estimate of what they cost."""
-    unit = math.lcm(unit or 1, field.grid)
-    if tile_px is not None and tile_px < unit:
+    units = [math.lcm(unit or 1, field.grid) for field in fields]
+    if tile_px is not None and tile_px < max(units):
         raise SettingsError(
             f"A tile of {tile_px} px is smaller than the network's grid or the output's chunks: "
-            f"use at least {unit}."
+            f"use at least {max(units)}."
         )
-    step = tuple(even_step(size, tile_px, unit) for size in planes.shape)
+    along = zip(planes.shape, units, strict=True)
+    step = tuple(even_step(size, tile_px, unit) for size, unit in along)
     lengths = [
         read_lengths(size, side, field, border)
-        for size, side in zip(planes.shape, step, strict=True)
+        for size, side, field in zip(planes.shape, step, fields, strict=True)
     ]
     read_px = math.prod(sum(axis) for axis in lengths)
     tiles = math.prod(len(axis) for axis in lengths)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from overtile.augment import Augmentation, context_size
-from overtile.geometry import Field
+from overtile.geometry import Fields
 from overtile.losses import loss
 from overtile.networks import UNet
 from overtile.settings import OptimiserSettings, Settings
@@ -46,7 +46,7 @@ class WindowSizes:
     counted: int
 
 
-def window_sizes(settings: Settings, field: Field) -> WindowSizes:
+def window_sizes(settings: Settings, fields: Fields) -> WindowSizes:
     """The sizes of the training windows under these settings.
 
     Raises
@@ -55,7 +55,7 @@ def window_sizes(settings: Settings, field: Field) -> WindowSizes:
         The network has no output for a window of this size.
     """
     read = settings.window.size_px
-    out = field.out(read)
+    out = fields[0].out(read)  # windows are square, and the fields alike along every axis
     context = context_size(settings.augment, read)
     # Slab and window share their centre, so both sizes are even or both are odd.
     return WindowSizes(context + (context - read) % 2, read, out, out - 2 * settings.window.edge_px)
@@ -80,7 +80,7 @@ class Step(nn.Module):
             self.layout = torch.channels_last if flat else torch.channels_last_3d
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.settings = settings
-        self.sizes = window_sizes(settings, network.field)
+        self.sizes = window_sizes(settings, network.fields)
         space = settings.network.dimensions
         self.pixels = settings.window.batch_size * self.sizes.counted**space
         self.augmentation = Augmentation(

@@ -1,4 +1,4 @@
-"""Image, field, cost, memory -> the tiles that cost least, with the reasons."""
+"""Image, fields, cost, memory -> the tiles that cost least, with the reasons."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import product
 
 from overtile.engines.cost import Cost
 from overtile.errors import SettingsError
-from overtile.geometry import Field
-from overtile.tiles import Border, read_lengths
+from overtile.geometry import Field, Fields, per_axis
+from overtile.tiles import Border, check_tile, read_lengths
 
 SAFE_SHARE = 0.5
 """Of the free memory, that a prediction takes if it is not told: other programs want some too."""
@@ -70,7 +70,7 @@ class TilePlan:
 
 def plan_tiles(
     shape: Sequence[int],
-    field: Field,
+    fields: Fields,
     border: Border,
     cost: Cost,
     load: Load,
@@ -85,8 +85,8 @@ def plan_tiles(
     ----------
     shape
         Of a plane or volume, in pixels.
-    field, border
-        Of the network; how the image's edge is treated.
+    fields, border
+        Of the network, one for each axis; how the image's edge is treated.
     cost, load
         What a window costs the engine, and what waits beside it.
     budget
@@ -101,14 +101,14 @@ def plan_tiles(
     SettingsError
         Not even the smallest tile fits the memory, or `most_px` is below the grid.
     """
-    if most_px is not None and most_px < field.grid:
-        raise SettingsError(
-            f"A tile of {most_px} px is smaller than the network's grid: use at least {field.grid}."
-        )
-    unit = math.lcm(unit or 1, field.grid)
+    if most_px is not None:
+        check_tile(most_px, fields)
     axes = [
-        [_along(size, step, field, border) for step in _steps(size, unit, most_px, len(shape))]
-        for size in shape
+        [
+            _along(size, step, field, border)
+            for step in _steps(size, math.lcm(unit or 1, field.grid), most_px, len(shape))
+        ]
+        for size, field in zip(shape, fields, strict=True)
     ]
     plans = [_priced(sides, shape, cost, load, budget) for sides in product(*axes)]
     fitting = [plan for plan in plans if plan.memory <= budget]
@@ -119,7 +119,7 @@ def plan_tiles(
             f"{_sides(least.step)} px, needs about {mebibytes(least.memory)}."
         )
     best, ideal = (min(some, key=lambda plan: plan.seconds) for some in (fitting, plans))
-    return replace(best, reasons=_reasons(best, ideal, field, border, most_px))
+    return replace(best, reasons=_reasons(best, ideal, fields, border, most_px))
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _priced(
 
 
 def _reasons(
-    plan: TilePlan, ideal: TilePlan, field: Field, border: Border, most_px: int | None
+    plan: TilePlan, ideal: TilePlan, fields: Fields, border: Border, most_px: int | None
 ) -> tuple[str, ...]:
     edge = "mirrored at the image's edge" if border == "mirror" else "cut at the image's edge"
     if plan.tiles == 1:
@@ -187,9 +187,10 @@ def _reasons(
         why = f"The side of a tile was limited to {most_px} px."
     else:
         why = "Larger tiles are not estimated to be faster."
+    grid, lead = (per_axis(getattr(field, name) for field in fields) for name in ("grid", "lead"))
     return (
         f"{plan.tiles:,} tile{'s' * (plan.tiles > 1)} of {_sides(plan.step)} px, on the network's "
-        f"grid of {field.grid} px, read with a margin of {field.lead} px, {edge}.",
+        f"grid of {grid} px, read with a margin of {lead} px, {edge}.",
         f"{plan.overhead:.2f} pixels enter the network for each of the image: about "
         f"{plan.seconds:.1f} s a plane.",
         f"About {mebibytes(plan.memory)} of memory, of {mebibytes(plan.budget)} allowed.",

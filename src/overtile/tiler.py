@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 
 from overtile.engines import Engine
 from overtile.errors import DataError, SettingsError
-from overtile.geometry import Field, mirror_indices
+from overtile.geometry import Fields, mirror_indices
 from overtile.image import Sliceable
 from overtile.model import Model
 from overtile.normalise import Normalisation
@@ -34,8 +34,8 @@ class Tiler:
     ----------
     engine
         From windows to logits.
-    field
-        What the network does to sizes.
+    fields
+        What the network does to sizes, along each axis.
     border
         How the image's edge is treated.
     normalisation
@@ -47,14 +47,14 @@ class Tiler:
     def __init__(
         self,
         engine: Engine,
-        field: Field,
+        fields: Fields,
         *,
         border: Border,
         normalisation: Normalisation,
         activation: Activation,
     ) -> None:
         self.engine = engine
-        self.field = field
+        self.fields = fields
         self.border: Border = border
         self.normalisation = normalisation
         self.activation = activation
@@ -90,7 +90,8 @@ class Tiler:
             try:
                 return self._result(loaded, tile.crop, kind)
             except MemoryError as error:
-                if all(part.stop - part.start <= self.field.grid for part in tile.write):
+                parts = zip(tile.write, self.fields, strict=True)
+                if all(part.stop - part.start <= field.grid for part, field in parts):
                     raise SettingsError(
                         f"There is not enough memory for the smallest tile, which reads "
                         f"{' x '.join(map(str, tile.read_shape))} px: {error}"
@@ -101,10 +102,13 @@ class Tiler:
 
     def _in_parts(self, image: Sliceable, tile: Tile, kind: Kind) -> NDArray[Any]:
         lengths = [part.stop - part.start for part in tile.write]
-        grid = self.field.grid
-        steps = [even_step(length, max(grid, -(-length // 2)), grid) for length in lengths]
+        grids = [field.grid for field in self.fields]
+        steps = [
+            even_step(length, max(grid, -(-length // 2)), grid)
+            for length, grid in zip(lengths, grids, strict=True)
+        ]
         result: NDArray[Any] | None = None
-        for part in cut(image.shape[1:], self.field, steps, self.border, tile.write):
+        for part in cut(image.shape[1:], self.fields, steps, self.border, tile.write):
             piece = self.compute(self.read(image, part), image, part, kind)
             if result is None:
                 result = np.empty((*piece.shape[: -len(lengths)], *lengths), piece.dtype)
@@ -132,7 +136,7 @@ class Tiler:
         """The result for an image (c *space), tile by tile, without reading ahead."""
         shape = image.shape[1:]
         result: NDArray[Any] | None = None
-        for tile in cut(shape, self.field, tile_px, self.border):
+        for tile in cut(shape, self.fields, tile_px, self.border):
             part = self.compute(self.read(image, tile), image, tile, kind)
             if result is None:
                 result = np.empty((*part.shape[: -len(shape)], *shape), part.dtype)
@@ -145,7 +149,7 @@ class Tiler:
         self, image: Sliceable, tile_px: int | Sequence[int] | None
     ) -> Iterator[tuple[Slices, NDArray[np.float32]]]:
         """Where each tile of an image (c *space) is written, and its logits (k *space)."""
-        for tile in cut(image.shape[1:], self.field, tile_px, self.border):
+        for tile in cut(image.shape[1:], self.fields, tile_px, self.border):
             yield tile.write, self.engine(self.read(image, tile))[0][(slice(None), *tile.crop)]
 
 
@@ -166,7 +170,7 @@ def tiler_of(model: Model, engine: Engine) -> Tiler:
     """A model's tiler."""
     return Tiler(
         engine,
-        model.field,
+        model.fields,
         border=model.settings.border,
         normalisation=model.normalisation,
         activation=model.settings.loss.activation,

@@ -21,7 +21,7 @@ from itertools import product
 from typing import Literal
 
 from overtile.errors import SettingsError
-from overtile.geometry import Field
+from overtile.geometry import Field, Fields, per_axis
 
 Border = Literal["mirror", "own"]
 Span = tuple[int, int]
@@ -60,7 +60,7 @@ class Tile:
 
 def cut(
     shape: Sequence[int],
-    field: Field,
+    fields: Fields,
     tile_px: int | Sequence[int] | None,
     border: Border = "mirror",
     within: Sequence[slice] | None = None,
@@ -71,29 +71,28 @@ def cut(
     ----------
     shape
         The image's size along its spatial axes, in pixels.
-    field
-        The network's.
+    fields
+        The network's, one for each axis.
     tile_px
-        The largest side of what one tile writes, at least the grid; tiles are evened out so that
-        all are about equally large. Or the side along each axis, multiples of the grid, which are
-        kept as they are. None makes one tile: the whole-image result itself.
+        The largest side of what one tile writes, at least the largest grid; tiles are evened out so
+        that all are about equally large. Or the side along each axis, multiples of its grid, which
+        are kept as they are. None makes one tile: the whole-image result itself.
     border
         ``mirror``: the image goes on mirrored on every side. ``own`` (same padding): tiles are
         clipped at the image, where the network's own padding acts as it does on the whole image.
     within
-        Only the tiles of this part of the image, which begins on the grid; by default of all.
+        Only the tiles of this part of the image, which begins on the grids; by default of all.
 
     Raises
     ------
     SettingsError
         A tile smaller than the grid.
     """
-    if isinstance(tile_px, int) and tile_px < field.grid:
-        raise SettingsError(
-            f"A tile of {tile_px} px is smaller than the network's grid: use at least {field.grid}."
-        )
+    if isinstance(tile_px, int):
+        check_tile(tile_px, fields)
     if tile_px is None or isinstance(tile_px, int):
-        steps = tuple(even_step(size, tile_px, field.grid) for size in shape)
+        along = zip(shape, fields, strict=True)
+        steps = tuple(even_step(size, tile_px, field.grid) for size, field in along)
     else:
         steps = tuple(tile_px)
     spans = [(0, size) for size in shape]
@@ -104,9 +103,25 @@ def cut(
             _place(start, min(start + step, stop), size, step, field, border)
             for start in range(begin, stop, step)
         ]
-        for size, step, (begin, stop) in zip(shape, steps, spans, strict=True)
+        for size, step, field, (begin, stop) in zip(shape, steps, fields, spans, strict=True)
     ]
     return [Tile(*zip(*parts, strict=True)) for parts in product(*axes)]
+
+
+def check_tile(tile_px: int, fields: Fields) -> None:
+    """Refuse a tile that is smaller than the network's grid.
+
+    Raises
+    ------
+    SettingsError
+        It is; the message names the smallest that would do.
+    """
+    least = max(field.grid for field in fields)
+    if tile_px < least:
+        raise SettingsError(
+            f"A tile of {tile_px} px is smaller than the network's grid of "
+            f"{per_axis(field.grid for field in fields)} px: use at least {least}."
+        )
 
 
 def even_step(size: int, most: int | None, unit: int) -> int:

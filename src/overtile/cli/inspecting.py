@@ -10,6 +10,7 @@ from overtile import model as storage
 from overtile.cli.predicting import describe_mismatch
 from overtile.cli.show import print_table, say
 from overtile.engines.torch import network_of
+from overtile.geometry import per_axis
 from overtile.segmenter import load
 from overtile.settings import Precision
 from overtile.tileable import inspect, work_per_pixel
@@ -27,9 +28,10 @@ def print_inspection(
     model = storage.load(folder)
     settings, network = model.settings.network, network_of(model)
     found = inspect(network, settings.channels, settings.dimensions)
-    field, border = model.field, model.settings.border
+    fields, border = model.fields, model.settings.border
     say(f"{folder}: {settings.name}, {settings.padding} padding, border {border}.")
-    say(f"Grid {field.grid} px, margin {field.margin} px, in closed form.")
+    grid, margin = (per_axis(getattr(f, name) for f in fields) for name in ("grid", "margin"))
+    say(f"Grid {grid} px, margin {margin} px, in closed form.")
     if found.reach is not None:
         least, most = found.reach.least_px, found.reach.most_px
         say(
@@ -42,9 +44,9 @@ def print_inspection(
     for breaker in found.breakers:
         say(f"  {breaker}")
     size = IMAGE_PX[settings.dimensions]
-    tiles = [tile for tile in TILES_PX[settings.dimensions] if tile >= field.grid]
+    tiles = [tile for tile in TILES_PX[settings.dimensions] if tile >= max(f.grid for f in fields)]
     shape = (size,) * settings.dimensions
-    works = work_per_pixel(network, settings.channels, field, border, shape, tiles)
+    works = work_per_pixel(network, settings.channels, fields, border, shape, tiles)
     rows = [
         [f"{work.tile_px:,} px", f"{work.flop_per_px / 1e3:,.0f}", f"{work.overhead:.2f}"]
         for work in works

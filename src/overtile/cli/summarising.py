@@ -6,7 +6,7 @@ import yaml
 
 from overtile.cli.show import print_table, say
 from overtile.errors import SettingsError
-from overtile.geometry import unet_field
+from overtile.geometry import per_axis, unet_fields
 from overtile.networks import NETWORKS
 from overtile.networks.summary import summarise
 from overtile.settings import UNetSettings, from_dict
@@ -17,7 +17,7 @@ def print_summary(name: str, size: int, given: list[str]) -> None:
     if name not in NETWORKS:
         raise SettingsError(f"There is no network '{name}'; known: {', '.join(NETWORKS)}.")
     settings = from_dict(UNetSettings, {"name": name} | dict(map(_pair, given)), "--set")
-    field = unet_field(settings)
+    fields = unet_fields(settings)
     layers = summarise(settings, size)
     rows = [
         [
@@ -37,8 +37,11 @@ def print_summary(name: str, size: int, given: list[str]) -> None:
     gflop = sum(layer.flop for layer in layers) / 1e9
     say(f"{convolutions} convolutions, {trainable:,} trainable parameters, {gflop:,.0f} GFLOP.")
     say(
-        f"{settings.padding} padding: {size} -> {field.out(size)} px; grid {field.grid} px, "
-        f"margin {field.margin} px; smallest input {field.smallest} px; "
+        f"{settings.padding} padding: "
+        f"{size} -> {per_axis(field.out(size) for field in fields)} px; "
+        f"grid {per_axis(field.grid for field in fields)} px, "
+        f"margin {per_axis(field.margin for field in fields)} px; "
+        f"smallest input {per_axis(field.smallest for field in fields)} px; "
         + ("exact in tiles." if settings.is_exact else f"tiles are blended ({settings.norm} norm).")
     )
 

@@ -205,7 +205,7 @@ def cost_of(engine: Engine, model: Model) -> Cost:
         engine.threads,
         describe_processor(),
     )
-    return known_cost(engine, model.field, network.channels, network.dimensions, key)
+    return known_cost(engine, model.fields, network.channels, key)
 
 
 def convert(model: Model, folder: Path, name: Name, *, overwrite: bool = False) -> Choice:

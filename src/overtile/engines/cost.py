@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from overtile.engines import Engine
-from overtile.geometry import Field
+from overtile.geometry import Fields
 from overtile.machine import reused_memory
 
 SMALL_PX = 2**16
@@ -63,26 +63,27 @@ class Cost:
         return int(SPARE * (self.tile_bytes + read_px * self.px_bytes))
 
 
-def probe_sides(field: Field, dimensions: int) -> tuple[int, int]:
-    """The sides of the small and the large probe, in pixels."""
-    small = field.good_size(max(round(SMALL_PX ** (1 / dimensions)), field.smallest))
-    return small, field.good_size(2 * small)
+def probe_shapes(fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The small and the large probe, in pixels per axis: of sizes that fit each axis."""
+    side = round(SMALL_PX ** (1 / len(fields)))
+    small = tuple(field.good_size(max(side, field.smallest)) for field in fields)
+    along = zip(fields, small, strict=True)
+    return small, tuple(field.good_size(2 * size) for field, size in along)
 
 
-def measure_cost(engine: Engine, field: Field, channels: int, dimensions: int) -> Cost:
+def measure_cost(engine: Engine, fields: Fields, channels: int) -> Cost:
     """Run the engine on two sizes of window.
 
     Each is run once to warm up, which takes the memory, and prepares whatever the library keeps for
     a size, and twice for the time, of which the shorter counts.
     """
-    small, large = probe_sides(field, dimensions)
-    shapes = [(small,) * dimensions, (large,) * dimensions]
+    small, large = probe_shapes(fields)
     probes: list[tuple[int, float, int]] = []
     cold_s = 0.0
     with engine.watch_memory() as peak, reused_memory():
-        for shape in shapes:
+        for shape in (small, large):
             if probes and probes[0][1] > SLOW_S:
-                shape = (large, *[small] * (dimensions - 1))
+                shape = (large[0], *small[1:])
             loaded = engine.load(np.zeros((1, channels, *shape), np.float32))
             cold_s = _time(engine, loaded)
             warm_s = min(_time(engine, loaded), _time(engine, loaded))
@@ -111,9 +112,7 @@ def _line(x: int, y: float, more: int, then: float) -> tuple[float, float]:
     return y - slope * x, slope
 
 
-def known_cost(
-    engine: Engine, field: Field, channels: int, dimensions: int, key: tuple[object, ...]
-) -> Cost:
+def known_cost(engine: Engine, fields: Fields, channels: int, key: tuple[object, ...]) -> Cost:
     """The cost as measured on this machine before, or else measured now and kept.
 
     Parameters
@@ -126,7 +125,7 @@ def known_cost(
     try:
         return Cost(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
-        cost = measure_cost(engine, field, channels, dimensions)
+        cost = measure_cost(engine, fields, channels)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")

@@ -20,15 +20,20 @@ def trace(network: nn.Module) -> ExportedProgram:
     Parameters
     ----------
     network
-        With `settings` (its channels and dimensions) and `field`; it is left as it is. Its forward
+        With `settings` (its channels and dimensions) and `fields`; it is left as it is. Its forward
         pass may not ask for the value of a size while `torch.compiler.is_exporting`.
     """
     known: Any = network
-    channels, dimensions, field = known.settings.channels, known.settings.dimensions, known.field
+    channels, dimensions = known.settings.channels, known.settings.dimensions
     # Sizes of 1, and equal ones, would be taken for constants. Only their relations are looked at:
     # nothing is computed, and the memory is never touched.
-    sizes = [field.smallest + field.grid * (axis + 1) for axis in range(dimensions)]
-    windows = torch.empty(2, channels, *sizes)
+    shape = [2]
+    for field in known.fields:
+        size = field.smallest + field.grid
+        while size in shape:
+            size += field.grid
+        shape.append(size)
+    windows = torch.empty(2, channels, *shape[1:])
     free = {axis: Dim.DYNAMIC for axis in range(dimensions + 2) if axis != 1}
     frozen = copy.deepcopy(network).cpu().eval()
     with quiet():

@@ -97,7 +97,7 @@ class FilePrediction:
         self.notes = needs.notes
         self.plan = self._planned(needs.memory)
         self.tiles = cut(
-            self.planes.shape, predictor.tiler.field, self.plan.step, predictor.tiler.border
+            self.planes.shape, predictor.tiler.fields, self.plan.step, predictor.tiler.border
         )
         if options.resume:
             self.journal.check_same(self._run())

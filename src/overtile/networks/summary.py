@@ -59,7 +59,8 @@ def summarise(settings: UNetSettings, size: int) -> list[Layer]:
     with torch.device("meta"):
         network = UNet(settings)
         walk = _Walk()
-        network.field.out(size)
+        for field in network.fields:
+            field.out(size)
         space = (size,) * settings.dimensions
         walk.rows.append(Layer("input", "image", (settings.channels, *space), 0, 0, (), 0))
         _unet(network, torch.zeros(1, settings.channels, *space), walk)

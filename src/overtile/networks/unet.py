@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from overtile.errors import SizeError
-from overtile.geometry import unet_field
+from overtile.geometry import unet_fields
 from overtile.networks.blocks import POOLING, DoubleConvolution, convolution, up_convolution
 from overtile.settings import UNetSettings, from_dict
 
@@ -26,8 +26,8 @@ class UNet(nn.Module):
     ----------
     settings
         As given.
-    field
-        Which input sizes fit, what comes out, and how far the network sees.
+    fields
+        For each axis: which input sizes fit, what comes out, and how far the network sees.
 
     Notes
     -----
@@ -47,7 +47,7 @@ class UNet(nn.Module):
             known = settings.model_dump() if settings else {}
             settings = from_dict(UNetSettings, known | values, "UNet")
         self.settings = settings
-        self.field = unet_field(settings)
+        self.fields = unet_fields(settings)
         channels = [settings.base_channels * 2**level for level in range(settings.depth + 1)]
         self.down = nn.ModuleList(
             DoubleConvolution(settings, before, after)
@@ -91,8 +91,8 @@ class UNet(nn.Module):
                 f"The network takes a batch of {channels}-channel images with {axes - 2} spatial "
                 f"axes, (b, {channels}, *space), not an array of shape {tuple(image.shape)}."
             )
-        for size in image.shape[2:]:
-            self.field.out(int(size))
+        for size, field in zip(image.shape[2:], self.fields, strict=True):
+            field.out(int(size))
 
 
 def centre(features: Tensor, sizes: torch.Size) -> Tensor:

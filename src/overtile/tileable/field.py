@@ -1,4 +1,4 @@
-"""What a network sees: its margin, from how far a NaN spreads."""
+"""What a network sees: its margins, from how far a NaN spreads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from overtile.errors import ModelError
-from overtile.geometry import Field
+from overtile.geometry import Field, Fields
 from overtile.tileable.layers import find
 from overtile.tileable.probe import Probe, Spread, device_of
 from overtile.tileable.structure import Structure
@@ -32,11 +32,11 @@ class Reach:
     most_px: int
 
 
-def measure_field(network: nn.Module, channels: int, dimensions: int = 2) -> Field:
-    """A network's field, measured.
+def measure_fields(network: nn.Module, channels: int, dimensions: int = 2) -> Fields:
+    """A network's fields, measured along each axis.
 
     The grid is the least common multiple of the strides. The margin is how far a NaN spreads, at
-    every phase of the grid, to both sides, along every axis: the largest.
+    every phase of the grid, to both sides: the largest.
 
     Parameters
     ----------
@@ -53,7 +53,9 @@ def measure_field(network: nn.Module, channels: int, dimensions: int = 2) -> Fie
 
     Examples
     --------
-    >>> measure_field(nn.Conv2d(1, 1, 5, padding=2), channels=1)
+    >>> for field in measure_fields(nn.Conv2d(1, 1, (3, 5), padding=(1, 2)), channels=1):
+    ...     print(field)
+    Field(padding='same', grid=1, margin=1)
     Field(padding='same', grid=1, margin=2)
     """
     structure = Structure(network, channels, dimensions)
@@ -65,24 +67,29 @@ def measure_field(network: nn.Module, channels: int, dimensions: int = 2) -> Fie
     return measure(network, structure)[0]
 
 
-def measure(network: nn.Module, structure: Structure) -> tuple[Field, Reach]:
-    """The field and the reach of a network without breakers, whose shapes are known."""
+def measure(network: nn.Module, structure: Structure) -> tuple[Fields, Reach]:
+    """The fields and the reach of a network without breakers, whose shapes are known."""
     sizes = structure.sizes()
     probe = Probe(network, device_of(network))
     gaps_px = max(growth.gaps_px for growth in structure.grow())
-    seen = [_Seen(probe, structure, sizes, gaps_px, axis) for axis in range(structure.dimensions)]
-    ahead = max(axis.ahead[0] for axis in seen)
-    behind = max(axis.behind[-1] for axis in seen)
+    seen = [_Seen(probe, structure, sizes, gaps_px, axis) for axis in range(len(sizes))]
+    fields = tuple(_field(lost, found) for lost, found in zip(sizes, seen, strict=True))
+    sides = [side for found in seen for side in (*found.ahead, *found.behind)]
+    return fields, Reach(min(sides), max(sides))
+
+
+def _field(sizes: Field, seen: _Seen) -> Field:
+    ahead, behind = seen.ahead[0], seen.behind[-1]
     margin = sizes.margin if sizes.padding == "valid" else max(ahead, behind)
     field = Field(sizes.padding, sizes.grid, margin)
     if ahead > field.lead or behind > field.margin:
         raise ModelError(
-            f"The output lacks {margin} px on each side, but its pixels see {max(ahead, behind)}: "
-            "some layers pad and some do not. Pad every layer by half its kernel, or none, or crop "
-            "the output to the pixels that see no padding."
+            f"Along axis {seen.axis} the output lacks {margin} px on each side, but its pixels see "
+            f"{max(ahead, behind)}: some layers pad and some do not. Pad every layer by half its "
+            "kernel, along every axis, or none, or crop the output to the pixels that see no "
+            "padding."
         )
-    sides = [side for axis in seen for side in (*axis.ahead, *axis.behind)]
-    return field, Reach(min(sides), max(sides))
+    return field
 
 
 class _Seen:
@@ -100,12 +107,13 @@ class _Seen:
     """
 
     def __init__(
-        self, probe: Probe, structure: Structure, sizes: Field, gaps_px: int, axis: int
+        self, probe: Probe, structure: Structure, fields: Fields, gaps_px: int, axis: int
     ) -> None:
         self.probe = probe
         self.axis = axis
+        sizes = fields[axis]
         self.lost = sizes.margin if sizes.padding == "valid" else 0
-        self.space = [sizes.good_size(structure.size)] * structure.dimensions
+        self.space = list(structure.thin(fields))
         self.channels = structure.channels
         grid, start = sizes.grid, self._grow(sizes, gaps_px)
         first, last = _period(self.first, start, grid), _period(self.last, start, grid)
@@ -130,6 +138,7 @@ class _Seen:
         half = max(4 * sizes.grid, 64, gaps_px, self.space[self.axis] // 2)
         while True:
             size = self.space[self.axis] = sizes.good_size(2 * (half + self.lost))
+            self.clean = self.probe.image(self.channels, self.space)
             start = size // 2 // sizes.grid * sizes.grid
             last = self.last(start + sizes.grid)
             if self.first(start) > self.lost and last < size - self.lost:
@@ -143,7 +152,7 @@ class _Seen:
             half *= 2
 
     def _reached(self, pixels: slice) -> Tensor:
-        image = self.probe.image(self.channels, self.space)
+        image = self.clean.clone()
         image.movedim(2 + self.axis, 0)[pixels] = torch.nan
         with Spread():  # type: ignore[no-untyped-call]
             spots = self.probe(image).isnan()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from overtile.geometry import per_axis
 from overtile.tileable.probe import Mixers, Probe, device_of
 from overtile.tileable.structure import Growth, Structure
 
@@ -120,7 +121,7 @@ def find(network: nn.Module, structure: Structure) -> tuple[Breaker, ...]:
         grown = structure.grow()
     except Exception as error:  # whatever the network raises for a size that does not fit
         name = structure.probe.layer
-        reason = f"it takes images of {structure.size} px only ({_first_line(error)})"
+        reason = f"it takes images of {per_axis(structure.space)} px only ({_first_line(error)})"
         kind, instead = _known(layers[name]) or ("layer with a size of its own", FIXED_SIZE)
         return (*found, Breaker(name, kind, reason, instead))
     for growth in grown:
@@ -154,7 +155,7 @@ def _mixers(network: nn.Module, structure: Structure, grown: list[Growth]) -> li
     """
     found = []
     for growth in grown:
-        space = [structure.size] * structure.dimensions
+        space = list(structure.space)
         space[growth.axis] += max(64 * growth.grid, 256) // growth.grid * growth.grid
         probe = Probe(network, device_of(network))
         image = probe.image(structure.channels, space)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -221,9 +221,8 @@ def _spread_convolution(
 ) -> Tensor:
     batch, channels, *space = features.shape
     spots = features.isnan().view(batch, groups, channels // groups, *space).any(dim=2)
-    ones = torch.ones(groups, 1, *weight.shape[2:], dtype=features.dtype, device=features.device)
-    options = (None, stride, padding, dilation, transposed, output_padding, groups)
-    reached = torch.ops.aten.convolution.default(spots.to(features.dtype), ones, *options) > 0.5
+    each = zip(weight.shape[2:], stride, padding, dilation, output_padding, strict=True)
+    reached = _dilated(spots, [_Along(*along, transposed) for along in each])
     after = weight.shape[1] * groups if transposed else weight.shape[0]
     # Neither zero nor all alike, so that a division by a sum or a deviation makes no NaN.
     ramp = torch.linspace(0.5, 1.5, math.prod(reached.shape[2:]), dtype=features.dtype)
@@ -231,6 +230,51 @@ def _spread_convolution(
     per_channel = torch.linspace(0.5, 1.5, after, dtype=features.dtype, device=features.device)
     per_channel = per_channel.view(groups, after // groups, *[1] * len(space))
     return (values.unsqueeze(2) * per_channel).flatten(1, 2)
+
+
+class _Along(NamedTuple):
+    """What a convolution does along one axis."""
+
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+    output_padding: int
+    transposed: bool
+
+
+NOTHING = _Along(1, 1, 0, 1, 0, transposed=False)
+"""Of a convolution, along an axis that it leaves alone."""
+
+
+def _dilated(spots: Tensor, axes: list[_Along]) -> Tensor:
+    """Where a convolution, of each channel for itself, reads any spot.
+
+    The spots of a half-space go on along the other axes from end to end. What happens along such an
+    axis is what happens to a line of spots; the rest is computed for one slice.
+    """
+    lines = []
+    for axis, along in enumerate(axes):
+        first = spots.narrow(2 + axis, 0, 1)
+        if spots.shape[2 + axis] > 1 and bool((spots == first).all()):
+            line = torch.ones(1, 1, spots.shape[2 + axis], device=spots.device)
+            shape = [-1 if other == axis else 1 for other in range(len(axes))]
+            lines.append(_convolved(line, [along]).view(1, 1, *shape))
+            spots, axes = first, [*axes[:axis], NOTHING, *axes[axis + 1 :]]
+    reached = _convolved(spots.to(torch.float32), axes)
+    for line in lines:
+        reached = reached & line
+    return reached
+
+
+def _convolved(spots: Tensor, axes: list[_Along]) -> Tensor:
+    groups = spots.shape[1]
+    ones = torch.ones(groups, 1, *[along.kernel for along in axes], device=spots.device)
+    stride, padding, dilation, more = ([along[i] for along in axes] for i in range(1, 5))
+    transposed = any(along.transposed for along in axes)
+    options = (None, stride, padding, dilation, transposed, more, groups)
+    result: Tensor = torch.ops.aten.convolution.default(spots, ones, *options) > 0.5
+    return result
 
 
 def _span(named: dict[str, Any]) -> Shape:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from overtile.errors import ModelError
-from overtile.geometry import Field, mirror_indices
+from overtile.geometry import Fields, mirror_indices
 from overtile.tileable.field import Reach, measure
 from overtile.tileable.layers import Breaker, find
-from overtile.tileable.probe import Probe, device_of
-from overtile.tileable.structure import Structure
+from overtile.tileable.probe import Probe, Shape, device_of
+from overtile.tileable.structure import Structure, own_fields
 from overtile.tiles import Border, Tile, cut
 
 TOLERANCE = 1e-9
@@ -26,20 +26,20 @@ class Inspection:
 
     Attributes
     ----------
-    field
-        Its grid and margin; None where a layer mixes all of space.
+    fields
+        Its grid and margin along each axis; None where a layer mixes all of space.
     closed_form
-        Whether the field is the network's own, ``network.field``, rather than measured.
+        Whether the fields are the network's own, ``network.fields``, rather than measured.
     reach
         How far one output pixel sees, measured; None where a layer mixes all of space.
     breakers
         The layers for which tiles differ from the whole image.
     error
         The largest difference between tiles and the whole (see `tiling_error`); None where there
-        is no field.
+        are no fields.
     """
 
-    field: Field | None
+    fields: Fields | None
     closed_form: bool
     reach: Reach | None
     breakers: tuple[Breaker, ...]
@@ -66,33 +66,35 @@ def inspect(network: nn.Module, channels: int, dimensions: int = 2) -> Inspectio
     ------
     ModelError
         The network takes no image, its output is not at the image's resolution, it loses or sees
-        what no `Field` can say, or its own field claims less than is measured.
+        what no `Field` can say, or its own fields claim less than is measured.
 
     Examples
     --------
     >>> found = inspect(nn.Conv2d(1, 2, 3, padding=1), channels=1)
-    >>> found.field, found.exact
+    >>> found.fields[0], found.exact
     (Field(padding='same', grid=1, margin=1), True)
     >>> inspect(nn.Sequential(nn.Conv2d(1, 2, 1), nn.GroupNorm(1, 2)), 1).breakers[0].kind
     'group norm'
     """
     structure = Structure(network, channels, dimensions)
-    own = getattr(network, "field", None)
+    own = own_fields(network, dimensions)
     found = find(network, structure)
     if found:
         return Inspection(None, False, None, found, None)
     measured, reach = measure(network, structure)
-    field = own if isinstance(own, Field) else measured
-    if field.grid % measured.grid or field.margin < measured.margin:
-        raise ModelError(
-            f"The network's own field has a grid of {field.grid} and a margin of {field.margin} "
-            f"px, but measured are {measured.grid} and {measured.margin}: expected a multiple of "
-            "that grid and at least that margin. Correct its attribute 'field', or leave it out."
-        )
-    error = _tiling_error(network, structure, field)
+    fields = own or measured
+    for axis, (field, least) in enumerate(zip(fields, measured, strict=True)):
+        if field.grid % least.grid or field.margin < least.margin:
+            raise ModelError(
+                f"The network's own field along axis {axis} has a grid of {field.grid} and a "
+                f"margin of {field.margin} px, but measured are {least.grid} and {least.margin}: "
+                "expected a multiple of that grid and at least that margin. Correct its attribute "
+                "'fields', or leave it out."
+            )
+    error = _tiling_error(network, structure, fields)
     if not error <= TOLERANCE:  # nor is NaN
         found = (_unknown(error),)
-    return Inspection(field, field is own, reach, found, error)
+    return Inspection(fields, own is not None, reach, found, error)
 
 
 def _unknown(error: float) -> Breaker:
@@ -106,7 +108,7 @@ def _unknown(error: float) -> Breaker:
     )
 
 
-def tiling_error(network: nn.Module, channels: int, field: Field, dimensions: int = 2) -> float:
+def tiling_error(network: nn.Module, channels: int, fields: Fields, dimensions: int = 2) -> float:
     """The largest difference between tiles and the whole image, both in float64.
 
     The image is random and small: two tiles long, each as large as its margin makes it. A
@@ -118,38 +120,41 @@ def tiling_error(network: nn.Module, channels: int, field: Field, dimensions: in
         Relative to the largest logit: some 1e-15 where tiles are exact, infinite where logits are
         not finite.
     """
-    return _tiling_error(network, Structure(network, channels, dimensions), field)
+    return _tiling_error(network, Structure(network, channels, dimensions), fields)
 
 
-def _tiling_error(network: nn.Module, structure: Structure, field: Field) -> float:
+def _tiling_error(network: nn.Module, structure: Structure, fields: Fields) -> float:
     probe = Probe(network, device_of(network))
-    border: Border = "mirror" if field.padding == "valid" else "own"
+    border: Border = "mirror" if fields[0].padding == "valid" else "own"
     worst = 0.0
-    for space, tile_px in _images(structure, field):
+    for space, step in _images(structure, fields):
         image = probe.image(structure.channels, space)
-        whole = _logits(probe, image, cut(space, field, None, border)[0])
+        whole = _logits(probe, image, cut(space, fields, None, border)[0])
         if not whole.isfinite().all():
             return math.inf
-        tiles = cut(space, field, tile_px, border)
+        tiles = cut(space, fields, step, border)
         for tile in (tiles[0], tiles[-1]):
             difference = (_logits(probe, image, tile) - whole[:, :, *tile.write]).abs().max()
             worst = max(worst, float(difference / whole.abs().max().clamp(min=1e-300)))
     return worst
 
 
-def _images(structure: Structure, field: Field) -> list[tuple[tuple[int, ...], int]]:
-    """Sizes of images, and of tiles of which they hold two along an axis."""
-    axes = range(structure.dimensions)
-    if field.padding == "valid":  # all reads are large, so all axes are tried at once
-        return [((2 * field.grid,) * structure.dimensions, field.grid)]
+def _images(structure: Structure, fields: Fields) -> list[tuple[Shape, Shape]]:
+    """Images, and the sides of tiles of which they hold two along an axis."""
+    if fields[0].padding == "valid":  # all reads are large, so all axes are tried at once
+        grids = tuple(field.grid for field in fields)
+        return [(tuple(2 * grid for grid in grids), grids)]
     # The second tile's read begins an odd number of cells into the image, so that a grid that is
     # half of what it should be is found out.
-    thin = field.good_size(structure.size)
-    cells = max(-(-(thin - field.lead) // field.grid), 1) | 1
-    tile_px = field.lead + cells * field.grid
-    return [
-        (tuple(2 * tile_px if axis == long else thin for axis in axes), tile_px) for long in axes
-    ]
+    images = []
+    thin = structure.thin(fields)
+    for axis, field in enumerate(fields):
+        cells = max(-(-(thin[axis] - field.lead) // field.grid), 1) | 1
+        space, step = list(thin), list(thin)
+        step[axis] = field.lead + cells * field.grid
+        space[axis] = 2 * step[axis]
+        images.append((tuple(space), tuple(step)))
+    return images
 
 
 def _logits(probe: Probe, image: Tensor, tile: Tile) -> Tensor:

@@ -9,12 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import torch
 from torch import nn
 
 from overtile.errors import ModelError
-from overtile.geometry import Field
+from overtile.geometry import Field, Fields, per_axis
 from overtile.tileable.probe import Call, Probe, Recorder, Shape
 
 LARGEST_PX = 1024
@@ -37,8 +38,9 @@ class Structure:
 
     Attributes
     ----------
-    size
-        The smallest side, in pixels, of a square or cubic image that it takes.
+    space
+        A small image that it takes, in pixels along each axis: the smallest of its own fields, or
+        else the smallest with equal sides.
 
     Raises
     ------
@@ -50,14 +52,14 @@ class Structure:
         self.channels = channels
         self.dimensions = dimensions
         self.probe = Probe(network, torch.device("meta"))
-        self.size = self._smallest()
+        self.space = self._smallest(own_fields(network, dimensions))
 
     def out(self, space: Sequence[int]) -> Shape:
         """The output's size along its spatial axes; RuntimeError and the like where none."""
         return tuple(self.probe(self.probe.image(self.channels, space)).shape[2:])
 
-    def sizes(self) -> Field:
-        """A field with the network's padding and grid, and what the output loses as its margin.
+    def sizes(self) -> Fields:
+        """Fields with the network's padding and grids, and what the output loses as their margins.
 
         Same padding loses nothing at multiples of the grid; with valid padding a size leaves what
         is lost on each side as remainder (see `overtile.geometry.Field`).
@@ -74,58 +76,84 @@ class Structure:
                     f"The output has {growth.scale} pixels along axis {growth.axis} for each pixel "
                     "of the image: expected one. Bring it to the image's resolution."
                 )
-        grid = math.lcm(*[growth.grid for growth in grown])
-        fits = []
-        for size in range(self.size, self.size + 2 * grid):
-            out = self._try((size,) * self.dimensions)
-            if not isinstance(out, Exception) and len(set(out)) == 1:
-                lost = size - out[0]
+        lost = [self._lost(growth.axis, growth.grid) for growth in grown]
+        padding: Literal["valid", "same"] = "valid" if any(lost) else "same"
+        return tuple(
+            Field(padding, growth.grid, margin) for growth, margin in zip(grown, lost, strict=True)
+        )
+
+    def thin(self, fields: Fields) -> Shape:
+        """The smallest image of sizes that fit these fields, or `space` raised to such sizes."""
+        smallest = tuple(field.smallest for field in fields)
+        if self._grows(smallest):
+            return smallest
+        along = zip(self.space, fields, strict=True)
+        return tuple(field.good_size(size) for size, field in along)
+
+    def _lost(self, axis: int, grid: int) -> int:
+        """What the output loses on each side along an axis, for sizes that fit."""
+        space, least, fits = list(self.space), self.space[axis], []
+        for size in range(least, least + 2 * grid):
+            space[axis] = size
+            out = self._try(space)
+            if not isinstance(out, Exception):
+                lost = size - out[axis]
                 if lost >= 0 and lost % 2 == 0 and (size - lost // 2) % grid == 0:
                     fits.append(lost // 2)
         if not fits:
-            out = self._try((self.size,) * self.dimensions)
             raise ModelError(
-                f"For images of {self.size} px along every axis the output has {out} px: expected "
-                f"as many where the size is a multiple of {grid}, or 2 m px less where it is m "
-                f"more than a multiple of {grid}. Pad every convolution by half its kernel, or "
-                "crop the output."
+                f"For images of {per_axis(self.space)} px the output has {self._try(self.space)} "
+                f"px: expected as many along axis {axis} where the size is a multiple of {grid}, "
+                f"or 2 m px less where it is m more than a multiple of {grid}. Pad every "
+                "convolution by half its kernel, or crop the output."
             )
-        return Field("valid" if min(fits) else "same", grid, min(fits))
+        return min(fits)
 
     def grow(self) -> list[Growth]:
         """How every operation's shapes grow with the image along each axis."""
         grown = []
         for axis in range(self.dimensions):
             # Both are large: a tensor of one pixel may take another way through the network.
-            smaller, larger = ([self.size] * self.dimensions for _ in range(2))
+            smaller, larger = (list(self.space) for _ in range(2))
             smaller[axis] += GROWTH_PX
             larger[axis] += 2 * GROWTH_PX
             grown.append(Growth(axis, *self._record(smaller), *self._record(larger)))
         return grown
 
-    def _smallest(self) -> int:
-        """The smallest side that can also grow; else the smallest, of a network that allows one.
+    def _smallest(self, own: Fields | None) -> Shape:
+        """A small image that can also grow; else the smallest, of a network that allows one.
 
         A few pixels may fit by accident, since one pixel is broadcast against many.
         """
-        smallest = 0
+        if own and self._grows(tuple(field.smallest for field in own)):
+            return tuple(field.smallest for field in own)
+        smallest: Shape = ()
         error: Exception | str = "the output is empty"
         for size in range(1, LARGEST_PX + 1):
-            space = [size] * self.dimensions
+            space = (size,) * self.dimensions
             out = self._try(space)
             if isinstance(out, Exception):
                 error = out
             elif min(out) > 0:
-                smallest = smallest or size
-                space[0] += GROWTH_PX
-                if not isinstance(self._try(space), Exception):
-                    return size
+                smallest = smallest or space
+                if self._grows(space):
+                    return space
         if smallest:
             return smallest
         raise ModelError(
             f"The network takes no image of {self.channels} channels and {self.dimensions} spatial "
-            f"axes of up to {LARGEST_PX} px. It says: {error}."
+            f"axes of up to {LARGEST_PX} px, all alike. It says: {error}. If no equal sides fit "
+            "it, give it an attribute 'fields' that says which do."
         )
+
+    def _grows(self, space: Shape) -> bool:
+        """Whether the network takes an image, and larger ones along each axis."""
+        larger = [
+            [size + GROWTH_PX * (axis == long) for axis, size in enumerate(space)]
+            for long in range(self.dimensions)
+        ]
+        outs = [self._try(image) for image in (space, *larger)]
+        return not any(isinstance(out, Exception) or 0 in out for out in outs)
 
     def _try(self, space: Sequence[int]) -> Shape | Exception:
         try:
@@ -139,6 +167,13 @@ class Structure:
         with Recorder(self.probe) as recorder:
             out = self.out(space)
         return recorder.calls, out
+
+
+def own_fields(network: nn.Module, dimensions: int) -> Fields | None:
+    """What a network says of itself, ``network.fields``: one for each axis; else None."""
+    own = getattr(network, "fields", None)
+    given = isinstance(own, tuple) and [isinstance(field, Field) for field in own]
+    return own if given == [True] * dimensions else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from overtile.geometry import Field
+from overtile.geometry import Fields
 from overtile.tileable.probe import Probe
 from overtile.tiles import Border, cut
 
@@ -39,7 +39,7 @@ class Work:
 def work_per_pixel(
     network: nn.Module,
     channels: int,
-    field: Field,
+    fields: Fields,
     border: Border,
     shape: tuple[int, ...],
     tiles_px: Iterable[int],
@@ -52,7 +52,7 @@ def work_per_pixel(
         From (b c *space) to (b k *out).
     channels, shape
         Of the image; the shape along its spatial axes.
-    field, border
+    fields, border
         As for `overtile.tiles.cut`.
     tiles_px
         The largest sides of what a tile writes.
@@ -71,7 +71,7 @@ def work_per_pixel(
         return int(counter.get_total_flops())
 
     def total(tile_px: int | None) -> int:
-        tiles = cut(shape, field, tile_px, border)
+        tiles = cut(shape, fields, tile_px, border)
         return sum(flop(tuple(stop - start for start, stop in tile.read)) for tile in tiles)
 
     whole, pixels = total(None), math.prod(shape)

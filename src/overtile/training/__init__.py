@@ -19,7 +19,7 @@ from overtile import networks
 from overtile.dataset import Example, Slabs, digest, prepare
 from overtile.engines.torch import TorchEngine, best_device
 from overtile.errors import DataError
-from overtile.geometry import Field
+from overtile.geometry import Fields
 from overtile.labels import Kind, understand
 from overtile.layouts import Pairs, check_pair
 from overtile.machine import describe_processor
@@ -107,7 +107,7 @@ def train(
     step = Step(networks.build(settings.network, settings.seed), settings).to(device)
     result = run(
         step,
-        data.loader(settings, step.network.field),
+        data.loader(settings, step.network.fields),
         steps,
         deadline=deadline,
         checkpoint=state.checkpoint if state is not None else None,
@@ -153,9 +153,9 @@ class _Data:
                 "Give the same data and hold-out, or start anew without --resume."
             )
 
-    def loader(self, settings: Settings, field: Field) -> Callable[[int, int], DataLoader[Any]]:
+    def loader(self, settings: Settings, fields: Fields) -> Callable[[int, int], DataLoader[Any]]:
         """What makes the batches of a range of steps."""
-        sizes, batch_size = window_sizes(settings, field), settings.window.batch_size
+        sizes, batch_size = window_sizes(settings, fields), settings.window.batch_size
 
         def load(start: int, stop: int) -> DataLoader[Any]:
             slabs = Slabs(
@@ -177,8 +177,8 @@ def _plan(
     data: _Data, settings: Settings, budget: Budget, device: torch.device, started: float
 ) -> tuple[Settings, int]:
     """Settings with precision and layout measured, and the number of steps."""
-    field = networks.build(settings.network).field
-    load = data.loader(settings, field)
+    fields = networks.build(settings.network).fields
+    load = data.loader(settings, fields)
 
     def next_batch() -> Batch:
         slabs, target, weight, seeds = next(iter(load(0, 1)))
@@ -196,7 +196,7 @@ def _plan(
         step_s=step_s,
         elapsed_s=time.monotonic() - started,
         labelled_px=sum(int((example.weight > 0).sum()) for example in data.examples),
-        step_px=settings.window.batch_size * window_sizes(settings, field).counted ** 2,
+        step_px=settings.window.batch_size * window_sizes(settings, fields).counted ** 2,
     )
     return settings, steps
 
@@ -226,7 +226,7 @@ def _model(
             smallest_object_px=_smallest_object(data.examples),
         ),
         normalisation=data.normalisation,
-        field=network.field,
+        fields=network.fields,
         origin=Origin(
             versions=versions,
             processor=describe_processor(),
@@ -249,7 +249,7 @@ def _calibrate(
     """Shift the logits to what the training images, as prediction sees them, say of the classes."""
     tiler = Tiler(
         TorchEngine(network, device),
-        network.field,
+        network.fields,
         border=settings.border,
         normalisation=data.normalisation,
         activation=settings.loss.activation,
@@ -281,9 +281,9 @@ def _smallest_object(examples: Sequence[Example]) -> int:
 
 def _test_window(example: Example, normalisation: Normalisation, network: networks.UNet) -> Arrays:
     """A window of a training image and its logits, by which a loaded model is checked."""
-    size = network.field.good_size(TEST_PX)
-    reads = tuple(((length - size) // 2, (length + size) // 2) for length in example.target.shape)
-    reads = tuple((start, start + size) for start, _ in reads)
+    sizes = [field.good_size(TEST_PX) for field in network.fields]
+    along = zip(example.target.shape, sizes, strict=True)
+    reads = tuple(((length - size) // 2, (length - size) // 2 + size) for length, size in along)
     image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
     engine = TorchEngine(network, torch.device("cpu"), "float32")
     return {"image": image, "logits": engine(image)}
