@@ -11,7 +11,7 @@ from torch import nn
 
 from overtile.engines.cost import measure_cost
 from overtile.engines.torch import TorchEngine
-from overtile.errors import ModelError
+from overtile.errors import ModelError, SizeError
 from overtile.geometry import Fields
 from overtile.image import Sliceable
 from overtile.normalise import Normalisation
@@ -63,6 +63,8 @@ def tiled(
         NaN or infinite pixels.
     SettingsError
         A tile smaller than the network's grid.
+    SizeError
+        Not one field for each spatial axis.
 
     Examples
     --------
@@ -79,6 +81,11 @@ def tiled(
                 + " ".join(f"{breaker}." for breaker in found.breakers)
             )
         fields = found.fields
+    if len(fields) != len(shape):
+        raise SizeError(
+            f"The image has {len(shape)} spatial axes and {len(fields)} fields are given: expected "
+            "one for each, (z) y x."
+        )
     engine = TorchEngine(network, device, precision)
     border: Border = "mirror" if fields[0].padding == "valid" else "own"
     if tile_px is None:
