@@ -148,6 +148,12 @@ def test_kernels_add_up() -> None:
         assert measure_fields(nn.Sequential(*layers), 1, 3) == expected
 
 
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_may_be_a_word(padding: str) -> None:
+    expected = (Field(padding, 1, 1), Field(padding, 1, 2))  # type: ignore[arg-type]
+    assert measure_fields(nn.Conv2d(1, 1, (3, 5), padding=padding), 1) == expected
+
+
 def test_the_proof_has_teeth_along_each_axis(network: nn.Module, fields: Fields) -> None:
     assert inspect(network, 1, 3).error <= 1e-12
     assert tiling_error(network, 1, fields, 3) <= 1e-12

@@ -221,6 +221,10 @@ def _spread_convolution(
 ) -> Tensor:
     batch, channels, *space = features.shape
     spots = features.isnan().view(batch, groups, channels // groups, *space).any(dim=2)
+    # An option with one value holds for all axes.
+    stride, padding, dilation, output_padding = (
+        given * (len(space) // len(given)) for given in (stride, padding, dilation, output_padding)
+    )
     each = zip(weight.shape[2:], stride, padding, dilation, output_padding, strict=True)
     reached = _dilated(spots, [_Along(*along, transposed) for along in each])
     after = weight.shape[1] * groups if transposed else weight.shape[0]
