@@ -51,13 +51,13 @@ def scipy_window(slab: np.ndarray, label: np.ndarray, weight: np.ndarray, order:
 
 def main() -> None:
     torch.set_num_threads(2)
-    size, batch = context_size(SETTINGS, SIZE), 4
+    (size, _), batch = context_size(SETTINGS, (SIZE, SIZE)), 4
     random = np.random.default_rng(0)
     image = random.normal(size=(batch, 1, size, size)).astype(np.float32)
     label = random.integers(0, 2, (batch, size, size))
     weight = random.random((batch, size, size)).astype(np.float32)
     slabs = [torch.from_numpy(part) for part in (image, label, weight)]
-    act = Augmentation(SETTINGS, SIZE)
+    act = Augmentation(SETTINGS, (SIZE, SIZE))
     ours = median_s(lambda: act(*slabs, torch.arange(batch)), 15) / batch
     one = (image[0, 0], label[0].astype(np.uint8), weight[0])
     linear, cubic = (median_s(lambda o=order: scipy_window(*one, o), 5) for order in (1, 3))

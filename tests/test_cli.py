@@ -11,7 +11,7 @@ import pytest
 
 from overtile import io
 from overtile.cli import main
-from overtile.settings import Settings, UNetSettings, WindowSettings, to_yaml
+from overtile.settings import Settings, UNetSettings, WindowSettings, from_yaml, to_yaml
 
 SMALL = Settings(
     network=UNetSettings(padding="same", depth=2, base_channels=4, norm="batch", dropout=0),
@@ -132,6 +132,84 @@ def test_evaluate_classes_of_many_images(
     assert call("evaluate", tmp_path / "m", *files, "--report", tmp_path / "r.html") == 0
     assert "best threshold for the whole set" in capsys.readouterr().out
     assert (tmp_path / "r.html").read_text().count("<figure>") == 12
+
+
+TINY = ("network.depth=2", "network.base_channels=4", "window.size_px=[16, 32, 32]")
+VOLUMES = [part for change in ("network.dimensions=3", *TINY) for part in ("--set", change)]
+
+
+def test_a_real_volume_from_check_to_report(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crop of nuclei: trained on, predicted as objects, evaluated whole."""
+    files = []
+    for name in ("image", "labels"):
+        source = io.open(shared_data / "volumes" / f"nuclei3d_{name}.tif")
+        files.append(tmp_path / f"{name}.tif")
+        crop = source.data[slice(0, 20), slice(0, 40), slice(0, 36)]
+        io.write(files[-1], np.asarray(crop), "zyx")
+    assert call("check", *files, "--volumes", "--labels-are", "instances") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 pair" in said
+    assert "20 x 40 x 36" in said
+    known = ("--labels-are", "instances", "--set", "precision=float32", *VOLUMES)
+    model, counted = tmp_path / "m", len(np.unique(pixels(files[1]))) - 1
+    assert call("train", *files, "-o", model, "--steps", 20, *known) == 0
+    shown = ("--overlay", tmp_path / "shown")
+    assert call("predict", model, files[0], "-o", tmp_path / "o.tif", "--objects", *shown) == 0
+    assert len(list((tmp_path / "shown").iterdir())) == 20  # one for each plane
+    found = io.open(tmp_path / "o.tif", as_label=True)
+    assert found.axes == "zyx"
+    assert found.data.shape == (20, 40, 36)
+    capsys.readouterr()
+    assert call("evaluate", model, *files, "--report", tmp_path / "r.html") == 0
+    said = capsys.readouterr()
+    assert "1 of 1 images were seen in training (image)" in said.err
+    assert "AP at 0.5" in said.out
+    assert "the plane z 10 of 0 to 19" in (tmp_path / "r.html").read_text()
+    assert counted > 5
+    settings = (model / "settings.yaml").read_text()
+    assert "dimensions: 3" in settings
+    assert "preset: default" in settings
+
+
+def test_any_setting_can_be_changed_by_name(work: Path, tmp_path: Path) -> None:
+    data = (work / "data" / "images", work / "data" / "labels")
+    changes = ("optimiser.learning_rate=0.01", "augment={deform: 0, noise: 0}")
+    changes = (*changes, "border=mirror", "window.size_px=[16, 32]")
+    options = [part for change in changes for part in ("--set", change)]
+    file = ("--settings", work / "settings.yaml")
+    assert call("train", *data, "-o", tmp_path / "m", "--steps", 1, *file, *options) == 0
+    found = from_yaml(Settings, (tmp_path / "m" / "settings.yaml").read_text(), "")
+    assert found.optimiser.learning_rate == 0.01
+    assert (found.augment.deform, found.augment.noise) == (0, 0)
+    assert found.augment.scale == SMALL.augment.scale
+    assert (found.border, found.window.size_px) == ("mirror", (16, 32))
+    assert found.network == SMALL.network
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("network.colour=red", "--set: network.colour: there is no such setting; known here: name"),
+        ("speed=3", "--set: speed: there is no such setting; known here: preset, network"),
+        ("speed.limit=3", "--set: speed: there is no such setting"),
+        ("seed.x=1", "--set: seed: .*valid integer, not"),
+        ("network.depth=20", "--set: network.depth: .*less than or equal to 8, not 20"),
+        ("window.size_px=[9, 32, 32]", "size_px has 3 sides for a network of 2 dimensions"),
+        (
+            "window.size_px=[9",
+            "--set window.size_px=\\[9: the value is not YAML; expected a number",
+        ),
+        ("depth", "--set depth: expected key=value"),
+    ],
+)
+def test_changes_that_are_wrong_are_refused_by_their_names(change: str, words: str) -> None:
+    from overtile.cli.changing import change as changed
+    from overtile.errors import SettingsError
+
+    with pytest.raises(SettingsError, match=words):
+        changed(SMALL, [change])
 
 
 def test_networks_and_summary(capsys: pytest.CaptureFixture[str]) -> None:

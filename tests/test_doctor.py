@@ -120,6 +120,26 @@ def test_a_label_of_another_size_is_named_with_a_guess(shape: tuple[int, int], r
     assert remedy in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((80, 64, 6), "Swap the axes"),
+        ((6, 64, 81), "differ by a pixel or two"),
+        ((3, 32, 40), "nearest neighbour"),
+        ((6, 32, 40), "belong together"),
+    ],
+)
+def test_a_label_of_another_size_than_its_volume(shape: tuple[int, ...], remedy: str) -> None:
+    label = np.zeros(shape, np.uint8)
+    label.flat[:9] = 1
+    finding = the_one(examine(pairs(photo(0, (6, *SHAPE)), label, 3)))
+    assert finding.found == (
+        f"The label has {' x '.join(map(str, shape))} pixels, but the image 6 x 64 x 80 "
+        "(depth x height x width)."
+    )
+    assert remedy in finding.remedy
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_an_error(value: float) -> None:
     images, labels = good()
@@ -191,6 +211,39 @@ def test_a_label_damaged_by_jpeg_or_interpolation_is_named(damage: Callable[...,
     count = len(np.unique(labels[3]))
     assert f"The label has {count} values, strewn over specks" in finding.found
     assert "PNG or TIFF" in finding.remedy
+
+
+def ball(seed: int) -> NDArray[np.uint8]:
+    centre = np.random.default_rng(seed).uniform(20, 40, 3)
+    away = np.sqrt(((np.indices((48, *SHAPE)) - centre[:, None, None, None]) ** 2).sum(axis=0))
+    return np.where(away < 18, 255, 0).astype(np.uint8)
+
+
+def test_volumes_are_looked_at_whole() -> None:
+    """A horseshoe that stands upright is two pieces in most planes, and one object."""
+    label = np.zeros((20, *SHAPE), np.uint8)
+    label[2:18, 10:30, 10:30] = 255
+    label[2:14, 10:30, 16:24] = 0
+    found = examine(pairs(photo(0, label.shape), label, 3))
+    assert found.ok
+    (row,) = found.rows
+    assert (row.size_px, row.objects) == ((20, *SHAPE), 1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda label: np.stack([as_jpeg(plane, 90) for plane in label]),
+        lambda label: ndimage.zoom(ndimage.zoom(label, 0.5, order=0), 2, order=3),
+        lambda label: ndimage.shift(label, (0.4, 0.3, 0.2), order=1),
+        lambda label: ndimage.rotate(label, 20, (1, 2), reshape=False, order=1),
+    ],
+)
+def test_damage_of_volumes_is_named(damage: Callable[..., Any]) -> None:
+    label = damage(ball(0))
+    finding = the_one(examine(pairs(photo(0, label.shape), label, 3)))
+    assert finding.severity == "error"
+    assert "strewn over specks" in finding.found
 
 
 def test_spots_of_one_pixel_are_no_damage() -> None:

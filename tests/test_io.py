@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 
 from overtile import io
 from overtile.errors import DataError, FormatError, OutputError
-from overtile.image import Image, as_image, count_planes, planes, read_plane
+from overtile.image import Image, Planes, as_image, of_plane, planes
 
 KINDS = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
 COMPRESSIONS = [None, "zlib", "lzw", "packbits", "zstd", "lzma"]
@@ -93,11 +93,21 @@ def test_axes_that_do_not_fit_are_refused(axes: str) -> None:
         Image(noise((5, 7)), axes)
 
 
+@pytest.mark.parametrize(("shape", "axes"), [((3, 5, 6), "cyx"), ((2, 4, 5, 6), "czyx")])
+def test_a_plane_or_volume_is_an_image_of_one(shape: tuple[int, ...], axes: str) -> None:
+    pixels = noise(shape)
+    image = of_plane(pixels)
+    assert image.axes == axes
+    found = Planes(image, len(shape) - 1)
+    assert len(found) == 1
+    assert np.array_equal(found[0].read(), pixels)
+
+
 def test_planes_count_z_faster_than_t() -> None:
     array = noise((2, 3, 4, 5, 6))
     image = Image(array, "tczyx")
-    assert count_planes(image) == 8
-    assert np.array_equal(read_plane(image, 6), array[1, :, 2])
+    assert len(Planes(image)) == 8
+    assert np.array_equal(Planes(image)[6].read(), array[1, :, 2])
 
 
 # ── TIFF ──────────────────────────────────────────────────────────────────────────────────────
@@ -126,9 +136,9 @@ def test_tiffs_of_tifffile_come_back_whole_and_by_page(
     want = array.reshape(-1, *array.shape[-2:])
     assert image.data.dtype == array.dtype
     assert np.array_equal(image.data[()].reshape(want.shape), want, equal_nan=True)
-    assert count_planes(image) == len(want)
+    assert len(Planes(image)) == len(want)
     for number, page in enumerate(want):
-        assert np.array_equal(read_plane(image, number), page[None], equal_nan=True)
+        assert np.array_equal(Planes(image)[number].read(), page[None], equal_nan=True)
 
 
 @many

@@ -23,14 +23,14 @@ from overtile.settings import PixelWeightSettings
 NOISE = np.random.default_rng(0)
 
 
-def scattered(count: int, shape: tuple[int, int] = (60, 60), seed: int = 0) -> NDArray[np.int32]:
-    """Discs, some of which touch."""
+def scattered(count: int, shape: tuple[int, ...] = (60, 60), seed: int = 0) -> NDArray[np.int32]:
+    """Discs or balls, some of which touch."""
     random = np.random.default_rng(seed)
-    rows, columns = np.indices(shape)
+    places = np.moveaxis(np.indices(shape), 0, -1)
     labels = np.zeros(shape, np.int32)
     for number in range(1, count + 1):
-        y, x = random.uniform(0, shape)
-        labels[(rows - y) ** 2 + (columns - x) ** 2 < random.uniform(2, 8) ** 2] = number
+        away = ((places - random.uniform(0, shape)) ** 2).sum(axis=-1)
+        labels[away < random.uniform(2, 8) ** 2] = number
     return labels
 
 
@@ -114,7 +114,7 @@ class TestMeaning:
             ([np.zeros((3, 3), int)], "instances", "All labels are 0 everywhere"),
             ([np.array([[-1, 2]])], "instances", "hold the value -1, and object ids are not"),
             ([np.array([[0.5, 1]])], "auto", "values with a fraction"),
-            ([np.zeros((2, 3, 3))], "auto", r"shape \(2, 3, 3\): expected \(y x\)"),
+            ([np.zeros(3)], "auto", r"shape \(3,\): expected \(y x\), or \(z y x\)"),
             ([NOISE.integers(0, 200, (99, 99))], "auto", "200 different values.*saved as JPEG"),
         ],
     )
@@ -130,11 +130,52 @@ class TestMeaning:
             meaning.class_map(np.array([[0, 7, 255]]))
 
 
+class TestVolumes:
+    def test_balls_are_objects(self) -> None:
+        balls = [scattered(20, (16, 40, 40), seed) for seed in range(2)]
+        for ball in balls:  # numbered without gaps
+            ball[...] = np.unique(ball, return_inverse=True)[1].reshape(ball.shape)
+        meaning = understand(balls)
+        assert meaning.kind == "instances"
+        assert np.array_equal(meaning.objects(balls[0]), balls[0])
+        assert np.array_equal(meaning.class_map(balls[0]), balls[0] > 0)
+
+    def test_a_ring_through_the_planes_is_one_region(self) -> None:
+        """Each of its planes holds two pieces: only in 3-D is every value one region."""
+        rings = np.zeros((20, 9, 80), np.uint8)
+        for number in range(8):
+            part = rings[2:18, 2:7, 10 * number : 10 * number + 9]
+            part[:], part[2:-2, :, 2:-2] = number + 1, 0
+        assert understand([rings, np.flip(rings[..., :40], 2)]).kind == "instances"
+        assert understand([*rings[4:16], rings[0]]).kind == "classes"
+
+    def test_classes_are_regions_over_planes(self) -> None:
+        label = np.zeros((6, 8, 8), np.uint8)
+        label[:3, :3, :3], label[4:, :3, :3], label[:, 6:] = 1, 1, 7
+        meaning = understand([label])
+        assert meaning.values == (0, 1, 7)
+        objects = meaning.objects(label)
+        assert objects.max() == 3
+        assert len(np.unique(objects[:, 6:])) == 1
+
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    def test_the_sheet_is_as_wide_as_asked_along_every_axis(self, axis: int) -> None:
+        cells = np.ones((12, 12, 12), int)
+        cells[6:] = 2
+        parted = np.moveaxis(separate_touching(np.moveaxis(cells, 0, axis), 2), axis, 0)
+        assert np.array_equal(np.flatnonzero((parted == 0).all(axis=(1, 2))), [5, 6])
+
+    def test_a_thin_plate_is_kept(self) -> None:
+        cells = np.ones((11, 6, 6), int)
+        cells[5], cells[6:] = 2, 3
+        assert 2 in separate_touching(cells, 2)
+
+
 class TestSeparation:
-    @given(st.integers(0, 50), st.integers(1, 5))
+    @given(st.integers(0, 50), st.integers(1, 5), st.sampled_from([(60, 60), (12, 20, 24)]))
     @settings(max_examples=40, deadline=None)
-    def test_no_two_objects_touch(self, seed: int, width: int) -> None:
-        before = scattered(25, seed=seed)
+    def test_no_two_objects_touch(self, seed: int, width: int, shape: tuple[int, ...]) -> None:
+        before = scattered(25, shape, seed)
         after = separate_touching(before, width)
         kept = after > 0
         assert np.array_equal(after[kept], before[kept])

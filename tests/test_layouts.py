@@ -116,6 +116,56 @@ def test_a_pair_of_stacks_is_paired_by_position(tmp_path: Path) -> None:
         layouts.pairs(tmp_path / "volume.tif", list(label[:3]))
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".npy", ".ome.zarr"])
+def test_a_stack_is_one_volume_in_three_dimensions(tmp_path: Path, suffix: str) -> None:
+    image, label = picture(0, (4, 6, 8)), picture(1, (4, 6, 8)) % 2
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    for folder, pixels in ((images, image), (labels, label)):
+        folder.mkdir()
+        io.write(folder / f"brain{suffix}", pixels, "zyx")
+    of_folders = layouts.pairs(images, labels, 3)
+    of_files = layouts.pairs(images / f"brain{suffix}", labels / f"brain{suffix}", 3)
+    of_both = layouts.pairs([images / f"brain{suffix}"], [Image(label, "zyx")], 3)
+    for found in (of_folders, of_files, of_both):
+        (pair,) = found
+        assert pair.label is not None
+        assert np.array_equal(pair.image.read(), image[None])
+        assert np.array_equal(pair.label.read(), label)
+        layouts.check_pair(pair.name, pair.image.read(), pair.label.read())
+    assert of_files.names == of_both.names == [Path(f"brain{suffix}").stem]
+
+
+def test_volumes_have_channels_and_are_held_out_by_name_or_number() -> None:
+    image, film = picture(0, (3, 4, 6, 8)), picture(1, (5, 4, 6, 8))
+    (pair,) = layouts.pairs(Image(image, "czyx"), film[0], 3)
+    assert np.array_equal(pair.image.read(), image)
+    found = layouts.pairs([film[0], Image(film, "tzyx")], [film[0], Image(film, "tzyx")], 3)
+    assert found.names == ["0", "1[0]", "1[1]", "1[2]", "1[3]", "1[4]"]
+    assert np.array_equal(found[3].image.read(), film[2][None])
+    kept, held = layouts.split(found, "1[3],-1")
+    assert (kept.names, held.names) == (["0", "1[0]", "1[1]", "1[2]"], ["1[3]", "1[4]"])
+    (alone,) = layouts.pairs(film[0], dimensions=3)
+    assert (alone.image.read().shape, alone.label) == ((1, 4, 6, 8), None)
+
+
+def test_what_has_no_depth_is_no_volume(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "f", ["a.png", "b.tif"])
+    for content, words in (
+        (folder / "a.png", r"a\.png holds a single plane\. Expected volumes \(z y x\)"),
+        (folder / "b.tif", r"b\.tif has the axes 'yx' of shape \(6, 8\), and none .* is z"),
+        (picture(0, (6, 8, 3)), r"array has the axes 'cyx'.*Image\(array, 'zyx'\)"),
+        ([Image(picture(0, (4, 6, 8)), "tyx")], r"list\[0\] has the axes 'tyx'"),
+        (folder, r"f/a\.png holds a single plane"),
+    ):
+        with pytest.raises(DataError, match=words):
+            layouts.pairs(content, dimensions=3)
+
+
+def test_volumes_of_other_sizes_are_no_pair() -> None:
+    with pytest.raises(DataError, match="has 4 x 6 x 8 pixels and its label 4 x 6 x 7: expected"):
+        layouts.check_pair("brain", picture(0, (1, 4, 6, 8)), picture(0, (4, 6, 7)))
+
+
 def test_one_file_or_array_is_one_pair(tmp_path: Path) -> None:
     folder = fill(tmp_path / "f", ["a.png", "b.tif"])
     found = layouts.pairs(folder / "a.png", folder / "b.tif")

@@ -239,6 +239,22 @@ class TestSettings:
                 "window: {size_px: 10, edge_px: 5}",
                 "nothing of a window of 10 px: use at most 4",
             ),
+            (
+                "window: {size_px: [10, 40, 40], edge_px: 5}\nnetwork: {dimensions: 3}",
+                "nothing of a window of 10 px: use at most 4",
+            ),
+            (
+                "window: {size_px: [32, 64]}\nnetwork: {dimensions: 3}",
+                "size_px has 2 sides for a network of 3 dimensions: give .* one for each of z y x",
+            ),
+            (
+                "window: {size_px: [3, 4, 5]}",
+                "3 sides for a network of 2 dim.* one for each of y x",
+            ),
+            ("window: {size_px: [32, 0]}", r"window.size_px: expected one whole number.*\[32, 0\]"),
+            ("window: {size_px: 0}", "expected one whole number of pixels from 1 on.*not 0"),
+            ("window: {size_px: []}", r"expected one whole number of pixels from 1 on.*not \[\]"),
+            ("window: {size_px: large}", "expected one whole number of pixels .*not 'large'"),
             ("loss: {cross_entropy: 0}", "all terms have weight 0"),
             ("- 1", "holds no settings"),
             ("a: [", "is not YAML"),
@@ -250,7 +266,11 @@ class TestSettings:
             from_yaml(Settings, text, "settings.yaml")
 
     def test_yaml_there_and_back(self) -> None:
-        assert from_yaml(Settings, to_yaml(SMALL), "") == SMALL
+        volumes = Settings(
+            network=UNetSettings(dimensions=3), window=WindowSettings(size_px=(9, 30, 30))
+        )
+        for settings in (SMALL, volumes):
+            assert from_yaml(Settings, to_yaml(settings), "") == settings
 
     def test_every_default_is_written(self) -> None:
         written = yaml.safe_load(to_yaml(Settings()))

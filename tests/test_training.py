@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 import overtile
 from overtile import layouts, plan, segmenter, training
 from overtile.dataset import Example, Slabs, digest, prepare
-from overtile.errors import DataError, OutputError, SettingsError
+from overtile.errors import DataError, OutputError, SettingsError, SizeError
+from overtile.geometry import Field
 from overtile.labels import understand
 from overtile.networks import build
 from overtile.normalise import Normalisation
@@ -60,12 +62,29 @@ def slabs(examples: list[Example], start: int = 0, stop: int = 10, seed: int = 0
     return Slabs(
         examples,
         Normalisation((100.0,), (50.0,)),
-        context_px=60,
-        window_px=20,
+        context_px=(60, 60),
+        window_px=(20, 20),
         seed=seed,
         steps=(start, stop),
         batch_size=2,
     )
+
+
+VOLUMES = SMALL.model_copy(
+    update={
+        "network": SMALL.network.model_copy(update={"dimensions": 3, "dropout": 0}),
+        "window": WindowSettings(size_px=(12, 16, 16), batch_size=2),
+        "calibrate": True,
+    }
+)
+
+
+def ball(seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A volume with a bright ball in noise, and its label."""
+    random = np.random.default_rng(seed)
+    centre = random.uniform(7, 13, (3, 1, 1, 1))
+    label = (((np.indices((18, 24, 20)) - centre) ** 2).sum(axis=0) < 36).astype(np.uint8)
+    return (100 + 60 * label + random.integers(0, 60, label.shape)).astype(np.uint8), label
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +112,8 @@ class TestData:
         made = Slabs(
             [example],
             Normalisation((0.0,), (1.0,)),
-            context_px=60,
-            window_px=20,
+            context_px=(60, 60),
+            window_px=(20, 20),
             seed=0,
             steps=(0, 50),
             batch_size=1,
@@ -110,6 +129,41 @@ class TestData:
                 assert np.array_equal(image[0], extended[top : top + 60, left : left + 60])
             assert torch.equal(truth, image[0].long() % 2)
             assert torch.equal(weight, image[0] + 1)
+
+    def test_a_slab_of_a_volume_has_a_span_along_each_axis(self) -> None:
+        """Flat as it is, the volume is mirrored along z; in the plane the window lies inside."""
+        shape, window, context = (5, 30, 40), (8, 10, 12), (14, 20, 26)
+        places = np.arange(5 * 30 * 40, dtype=np.float32).reshape(1, *shape)
+        target = (places[0] % 2).astype(np.int16)
+        example = Example(places, target, places[0] + 1, np.array([1]))
+        made = Slabs(
+            [example],
+            Normalisation((0.0,), (1.0,)),
+            context_px=context,
+            window_px=window,
+            seed=0,
+            steps=(0, 40),
+            batch_size=1,
+        )
+        wide = [(c, c) for c in context]
+        extended = np.pad(places[0], wide, mode="reflect")
+        seen = set()
+        for item in range(40):
+            image, truth, weight, _ = made[item]
+            assert image.shape == (1, *context)
+            _, y, x = np.unravel_index(int(image[0, 6, 5, 7]), shape)
+            assert 0 <= y <= 30 - 10 and 0 <= x <= 40 - 12
+            seen.add((y, x))
+            # The window's middle is the volume's along z: it begins at 5 // 2 - 8 // 2 = -2.
+            begin = [
+                start + wide_ - before
+                for start, wide_, before in zip((-2, y, x), context, (3, 5, 7), strict=True)
+            ]
+            cut = tuple(slice(b, b + size) for b, size in zip(begin, context, strict=True))
+            assert np.array_equal(image[0], extended[cut])
+            assert torch.equal(truth, image[0].long() % 2)
+            assert torch.equal(weight, image[0] + 1)
+        assert len(seen) > 30
 
     def test_images_are_drawn_by_their_labelled_pixels(self) -> None:
         plain = np.zeros((1, 40, 40), np.float32)
@@ -150,8 +204,8 @@ class TestStep:
     def test_sizes_of_a_valid_window(self) -> None:
         chosen = plan.paper_settings()
         sizes = window_sizes(chosen, build(UNetSettings(base_channels=1)).fields)
-        assert (sizes.read, sizes.out, sizes.counted) == (572, 388, 388)
-        assert sizes.context > 572 * math.sqrt(2)
+        assert (sizes.read, sizes.out, sizes.counted) == ((572, 572), (388, 388), (388, 388))
+        assert min(sizes.context) > 572 * math.sqrt(2)
 
     def test_the_edge_is_left_out(self) -> None:
         """What lies in the edge of a window changes no loss."""
@@ -167,7 +221,7 @@ class TestStep:
             }
         )
         step = Step(build(chosen.network), chosen).eval()
-        size = step.sizes.context
+        size = step.sizes.context[0]
         image, target = torch.randn(1, 1, size, size), torch.zeros(1, size, size).long()
         weight, seeds = torch.ones(1, size, size), torch.tensor([1])
         before = step((image, target, weight, seeds))
@@ -176,6 +230,36 @@ class TestStep:
         assert torch.equal(step((image, target, weight, seeds)), before)
         target[:, low + 8] = 1
         assert not torch.equal(step((image, target, weight, seeds)), before)
+
+    def test_sizes_of_a_valid_window_of_a_volume(self) -> None:
+        """Those of a 3-D U-Net of depth 1, where every axis has its own side."""
+        chosen = Settings(
+            network=UNetSettings(dimensions=3, depth=1, base_channels=1),
+            window=WindowSettings(size_px=(20, 24, 30), batch_size=3),
+        )
+        step = Step(build(chosen.network), chosen)
+        sizes = step.sizes
+        out = step.network(torch.zeros(1, 1, *sizes.read)).shape[2:]
+        assert sizes.out == sizes.counted == tuple(out) == (4, 8, 14)
+        assert step.pixels == 3 * sizes.counted_px == 3 * 4 * 8 * 14
+        slab = torch.randn(3, 1, *sizes.context)
+        target = torch.zeros(3, *sizes.context).long()
+        batch = (slab, target, torch.ones(3, *sizes.context), torch.arange(3))
+        assert step(batch).isfinite()
+
+    def test_every_axis_has_its_own_field(self) -> None:
+        """A network that pools y and x alone takes any depth."""
+        fields = (Field("same", 1, 3), Field("same", 8, 20), Field("same", 4, 9))
+        chosen = Settings(
+            network=UNetSettings(dimensions=3, padding="same"),
+            window=WindowSettings(size_px=(5, 16, 20)),
+        )
+        assert window_sizes(chosen, fields).out == (5, 16, 20)
+        with pytest.raises(SizeError, match=r"20 px does not fit .* are 16 and 24 px"):
+            window_sizes(chosen, (fields[0], fields[2], fields[1]))
+        window = plan.default_settings().window
+        fitted = plan._of_volumes(window, fields, [(7, 300, 300), (6, 300, 100)])
+        assert fitted.size_px == (7, 136, 136)  # sqrt(2 * 256^2 / 7) = 136.8
 
     @pytest.mark.parametrize(
         ("name", "kind"),
@@ -212,7 +296,7 @@ class TestStep:
     def test_measuring_changes_nothing(self) -> None:
         step = Step(build(SMALL.network), SMALL)
         before = {name: value.clone() for name, value in step.network.state_dict().items()}
-        size = step.sizes.context
+        size = step.sizes.context[0]
         batch = (
             torch.randn(2, 1, size, size),
             torch.zeros(2, size, size).long(),
@@ -254,6 +338,55 @@ class TestPlan:
         large = plan.fit_to_data(plan.default_settings(), 1, 2, [(2000, 3000)])
         assert large.window.size_px == plan.default_settings().window.size_px
 
+    @pytest.mark.parametrize(
+        ("shape", "sides"),
+        [
+            ((60, 256, 256), (48, 48, 48)),
+            ((35, 50, 36), (48, 48, 48)),
+            ((31, 61, 57), (32, 64, 64)),  # what z leaves goes to y and x
+            ((5, 900, 900), (16, 96, 96)),
+            ((5, 900, 20), (16, 256, 32)),
+            ((5, 40, 20), (16, 48, 32)),
+        ],
+    )
+    def test_windows_of_volumes(self, shape: tuple[int, ...], sides: tuple[int, ...]) -> None:
+        """About twice the pixels of the window of planes, no side longer than the data need."""
+        default = plan.default_settings()
+        volumes = default.network.model_copy(update={"dimensions": 3})
+        fitted = plan.fit_to_data(default.model_copy(update={"network": volumes}), 1, 2, [shape])
+        assert fitted.window.size_px == sides
+        assert fitted.window.batch_size == 2
+        flat = default.window.size_px**2
+        small = all(side < need + 16 for side, need in zip(sides, shape, strict=True))
+        assert math.prod(sides) <= 2.4 * flat
+        assert math.prod(sides) >= 1.6 * flat or small
+
+    def test_the_users_windows_of_volumes_only_shrink(self) -> None:
+        default = plan.default_settings()
+        volumes = default.network.model_copy(update={"dimensions": 3})
+
+        def fit(**window: object) -> WindowSettings:
+            chosen = default.model_copy(
+                update={
+                    "network": volumes,
+                    "window": default.window.model_copy(update=window),
+                }
+            )
+            return plan.fit_to_data(chosen, 1, 2, [(20, 100, 300), (30, 70, 200)]).window
+
+        assert fit(size_px=80).size_px == (32, 80, 80)
+        assert fit(size_px=(64, 128, 64)).size_px == (32, 112, 64)
+        assert fit(batch_size=1).size_px == fit().size_px
+        assert fit(batch_size=1).batch_size == 1
+        inside = fit(edge_px=30).sides(3)
+        assert min(inside) - 60 >= 16
+
+    def test_oblong_windows_of_planes_shrink_too(self) -> None:
+        default = plan.default_settings()
+        oblong = default.window.model_copy(update={"size_px": (64, 256)})
+        fitted = plan.fit_to_data(default.model_copy(update={"window": oblong}), 1, 2, [(40, 90)])
+        assert fitted.window.size_px == (48, 96)
+
     def test_a_window_the_network_cannot_take_is_refused(self) -> None:
         wrong = plan.paper_settings().model_copy(update={"window": WindowSettings(size_px=570)})
         with pytest.raises(SettingsError, match="570 px"):
@@ -261,7 +394,7 @@ class TestPlan:
 
     def test_the_fastest_is_resolved(self) -> None:
         left_open = SMALL.model_copy(update={"precision": "auto", "layout": "auto"})
-        size = Step(build(SMALL.network), SMALL).sizes.context
+        size = Step(build(SMALL.network), SMALL).sizes.context[0]
         batch = (
             torch.randn(2, 1, size, size),
             torch.zeros(2, size, size).long(),
@@ -275,6 +408,26 @@ class TestPlan:
 
 
 class TestCalibration:
+    def test_volumes_are_predicted_in_tiles_with_their_places(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every logit meets the class of its own voxel, whatever the tiles."""
+        seen = []
+
+        def note(predicted: object, activation: str) -> torch.Tensor:  # noqa: ARG001
+            seen.extend(predicted)
+            return torch.zeros(2)
+
+        monkeypatch.setattr("overtile.training.logit_shift", note)
+        volume, label = ball()
+        made = overtile.train(volume, label, steps=1, settings=VOLUMES)
+        ((_, whole),) = made.predictor.tiler.logits(volume[None], None)
+        halves = [(slice(0, side), slice(side, None)) for side in (12, 16, 16)]
+        for place, (logits, truth) in zip(itertools.product(*halves), seen, strict=True):
+            assert np.array_equal(truth, label[place])
+            gap = np.abs(logits - whole[:, *place])
+            assert gap.mean() < 0.02 * whole.std()  # one of the two is in bfloat16
+
     @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
     def test_class_shares_come_right(self, activation: str) -> None:
         """At the best constant shift, mean probability equals the share of each class."""
@@ -481,3 +634,66 @@ def test_sigmoid_and_dice_train_too() -> None:
     images, labels = sample(1)
     model = segmenter.train(images, labels, epochs=0.5, settings=both)
     assert model.probabilities(images[0]).shape == (2, 128, 112)
+
+
+@pytest.fixture(scope="module")
+def trained() -> segmenter.Segmenter:
+    """A model of volumes."""
+    return overtile.train(*ball(), steps=25, settings=VOLUMES)
+
+
+class TestVolumes:
+    def test_it_learns(self, trained: segmenter.Segmenter) -> None:
+        """A ball that it never saw; the scores are those of the predicted classes."""
+        volume, label = ball(1)
+        evaluation = overtile.evaluate(trained, volume, label)
+        (row,) = evaluation.rows
+        found = trained.predict(volume)
+        assert found.shape == volume.shape
+        both, either = ((found & label) == 1).sum(), ((found | label) == 1).sum()
+        assert row.scores["IoU foreground"] == pytest.approx(both / either)
+        assert row.scores["pixel error"] == pytest.approx((found != label).mean())
+        assert row.scores["IoU foreground"] > 0.5
+        assert evaluation.best_threshold is None
+        assert not {"V_rand", "V_info", "Rand error"} & row.scores.keys()
+
+    @pytest.mark.parametrize("tile_px", [8, 12])
+    def test_tiles_give_what_the_whole_gives(
+        self, trained: segmenter.Segmenter, tile_px: int
+    ) -> None:
+        volume, _ = ball(2)
+        whole = trained.probabilities(volume)
+        assert whole.shape == (2, *volume.shape)
+        assert np.allclose(whole.sum(axis=0), 1, atol=1e-5)
+        assert np.abs(trained.probabilities(volume, tile_px=tile_px) - whole).max() <= 1e-5
+        assert np.array_equal(trained.find_objects(whole), trained.objects(volume))
+
+    def test_a_valid_network_of_volumes(self) -> None:
+        """An oblong window, mirrored borders, and probabilities shifted in tiles."""
+        chosen = VOLUMES.model_copy(
+            update={
+                "network": VOLUMES.network.model_copy(update={"padding": "valid", "depth": 1}),
+                "window": WindowSettings(size_px=(20, 24, 24), batch_size=1),
+                "border": "mirror",
+            }
+        )
+        volume, label = ball()
+        model = overtile.train(volume, label, steps=2, settings=chosen)
+        whole = model.probabilities(volume)
+        assert np.abs(model.probabilities(volume, tile_px=10) - whole).max() <= 1e-5
+
+    def test_a_model_of_volumes_is_kept(self, trained: segmenter.Segmenter, tmp_path: Path) -> None:
+        trained.save(tmp_path / "m")
+        again = overtile.load(tmp_path / "m")
+        assert again.model.settings.window.size_px == (12, 16, 16)
+        volume, _ = ball(3)
+        assert np.array_equal(again.predict(volume), trained.predict(volume))
+
+    def test_planes_are_no_volumes(self, trained: segmenter.Segmenter) -> None:
+        image, label = ball()[0][0], ball()[1][9]
+        with pytest.raises(
+            DataError, match=r"array has the axes 'yx' of shape .* none of them is z"
+        ):
+            overtile.train(image, label, steps=1, settings=VOLUMES)
+        with pytest.raises(DataError, match="Planes are for a network of 2 dimensions"):
+            overtile.evaluate(trained, image, label)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,11 +34,11 @@ class Example:
     Attributes
     ----------
     image
-        (c y x), as it was read.
+        (c *space), as it was read.
     target
-        (y x) int16, class ids, with a background line between objects that touched; -1 ignored.
+        (*space) int16, class ids, with a background line between objects that touched; -1 ignored.
     weight
-        (y x) float32, the pixel weight; 0 where ignored.
+        (*space) float32, the pixel weight; 0 where ignored.
     areas_px
         Of the objects, one after the other.
     """
@@ -58,7 +59,7 @@ def prepare(
     Parameters
     ----------
     images_and_labels
-        Images (c y x) with their labels (y x) as read.
+        Images (c *space) with their labels (*space) as read.
     meaning
         What the label values mean.
     settings
@@ -104,9 +105,8 @@ def digest(image: NDArray[np.generic]) -> str:
 class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     """The training windows of steps `start` to `stop`, each with its context.
 
-    Item i belongs to step ``start + i // batch_size``. It holds the normalised image
-    (c, context, context) float32, the target and the pixel weight (context, context), and the seed
-    of its augmentation.
+    Item i belongs to step ``start + i // batch_size``. It holds the normalised image (c *context)
+    float32, the target and the pixel weight (*context), and the seed of its augmentation.
 
     Parameters
     ----------
@@ -115,8 +115,9 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     normalisation
         Of the images.
     context_px, window_px
-        Sides of the slab, and of the part in its middle that enters the loss. That part lies
-        inside the image where it fits; where it does not, image and label are mirrored.
+        Sides of the slab along each axis, and of the part in its middle that enters the loss. That
+        part lies inside the image along the axes where it fits; along others image and label are
+        mirrored.
     seed, steps, batch_size
         Which windows: ``steps = (start, stop)``.
     """
@@ -126,8 +127,8 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         examples: Sequence[Example],
         normalisation: Normalisation,
         *,
-        context_px: int,
-        window_px: int,
+        context_px: Sequence[int],
+        window_px: Sequence[int],
         seed: int,
         steps: tuple[int, int],
         batch_size: int,
@@ -150,9 +151,9 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         step += self.steps[0]
         random = np.random.default_rng((self.seed, step, index))
         example = self.examples[random.choice(len(self.examples), p=self.shares)]
-        rows, columns = (self._span(size, random) for size in example.target.shape)
-        window = np.ix_(rows, columns)
-        image = self.normalisation(example.image[:, window[0], window[1]])
+        axes = zip(example.target.shape, self.context_px, self.window_px, strict=True)
+        window: tuple[Any, ...] = np.ix_(*[_span(*axis, random) for axis in axes])
+        image = self.normalisation(example.image[(slice(None), *window)])
         return (
             torch.from_numpy(image),
             torch.from_numpy(example.target[window].astype(np.int64)),
@@ -160,9 +161,12 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
             torch.tensor(int(random.integers(2**62))),
         )
 
-    def _span(self, size: int, random: np.random.Generator) -> NDArray[np.intp]:
-        """Source pixels of a slab along one axis of the image."""
-        spare = size - self.window_px
-        start = int(random.integers(spare + 1)) if spare > 0 else spare // 2
-        begin = start - (self.context_px - self.window_px) // 2
-        return mirror_indices(begin, begin + self.context_px, size)
+
+def _span(
+    size: int, context_px: int, window_px: int, random: np.random.Generator
+) -> NDArray[np.intp]:
+    """Source pixels of a slab along one axis of an image."""
+    spare = size - window_px
+    start = int(random.integers(spare + 1)) if spare > 0 else spare // 2
+    begin = start - (context_px - window_px) // 2
+    return mirror_indices(begin, begin + context_px, size)

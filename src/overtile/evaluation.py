@@ -14,10 +14,10 @@ from overtile.labels import LabelMeaning
 from overtile.layouts import Pair, Pairs, check_pair
 
 Predict = Callable[[NDArray[np.generic]], NDArray[np.float32]]
-"""From an image (c y x) to probabilities (k y x)."""
+"""From an image (c *space) to probabilities (k *space)."""
 
 Find = Callable[[NDArray[np.float32]], NDArray[np.int32]]
-"""From probabilities (k y x) to objects (y x)."""
+"""From probabilities (k *space) to objects (*space)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Evaluation:
     best_threshold
         Of the foreground's probability for V_rand, V_info and the Rand error, which are given at
         one threshold for all images: the one with the highest mean V_rand. None where they are not
-        computed (several foreground classes, or instances).
+        computed (several foreground classes, instances, or volumes).
     """
 
     rows: tuple[Row, ...]
@@ -78,8 +78,11 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
     Returns
     -------
     Evaluation
-        Always: pixel error, and IoU and Dice of every class. Two classes: V_rand, V_info and Rand
-        error of the segments. Instances: average precision of the objects at IoU 0.5.
+        Always: pixel error, and IoU and Dice of every class. Two classes in planes: V_rand, V_info
+        and Rand error of the segments. Instances: average precision of the objects at IoU 0.5.
+        A volume is scored as a whole, its objects too. It has no V_rand, V_info and Rand error:
+        they are defined for the slices of a stack, after the boundary was thinned to lines, and a
+        volume's boundaries are surfaces. A model of planes gives them, slice by slice.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
         pooled["AP at 0.5"] = metrics.average_precision(
             sum((tally.matches for tally in tallies), metrics.Matches())
         )
-    elif len(meaning.names) == 2:
+    elif len(meaning.names) == 2 and tallies[0].objects.ndim == 2:
         threshold, partitions = metrics.best_threshold(
             [tally.objects for tally in tallies], [tally.foreground for tally in tallies]
         )

@@ -1,7 +1,7 @@
-"""Images: pixels with named axes, whole in memory or sliced out of a file, and their 2-D planes.
+"""Images: pixels with named axes, whole in memory or sliced out of a file; their planes, volumes.
 
-Whatever holds an image, the rest of the house sees planes: arrays (c y x), always with the channel
-axis. An array without named axes is understood by one rule, `as_image`.
+Whatever holds an image, the rest of the house sees planes: arrays (c y x), or volumes (c z y x),
+always with the channel axis. An array without named axes is understood by one rule, `as_image`.
 """
 
 from __future__ import annotations
@@ -176,32 +176,15 @@ def _without_opaque_alpha(array: NDArray[Any]) -> NDArray[Any]:
     return array[..., :-1] if (array[..., -1] == opaque).all() else array
 
 
-def count_planes(image: Image) -> int:
-    """Number of 2-D planes: the product of the sizes of t and z, 1 without them."""
-    sizes = zip(image.axes, image.data.shape, strict=True)
-    return math.prod(size for axis, size in sizes if axis in "tz")
-
-
-def read_plane(image: Image, number: int) -> NDArray[Any]:
-    """One 2-D plane (c y x), read alone.
-
-    Parameters
-    ----------
-    image
-        With any axes.
-    number
-        From 0 to `count_planes` - 1; z runs faster than t.
-    """
-    sizes = dict(zip(image.axes, image.data.shape, strict=True))
-    place = dict(zip("tz", divmod(number, sizes.get("z", 1)), strict=True))
-    plane = image.data[tuple(place.get(axis, slice(None)) for axis in image.axes)]
-    return np.asarray(plane if "c" in image.axes else plane[None])
-
-
 def planes(image: Image | NDArray[Any]) -> list[NDArray[Any]]:
     """All 2-D planes (c y x) of an image, or of an array as `as_image` understands it."""
-    image = image if isinstance(image, Image) else as_image(image)
-    return [read_plane(image, number) for number in range(count_planes(image))]
+    found = Planes(image if isinstance(image, Image) else as_image(image))
+    return [found[number].read() for number in range(len(found))]
+
+
+def of_plane(pixels: NDArray[Any]) -> Image:
+    """The image of one plane (c y x), or of one volume (c z y x)."""
+    return Image(pixels, "c" + AXES[-(pixels.ndim - 1) :])
 
 
 class Planes:
@@ -287,3 +270,7 @@ class Plane:
         axes = self._image.axes
         part = np.asarray(self._image.data[tuple(chosen[axis] for axis in axes)])
         return part if "c" in axes else part[None][key[0]]
+
+    def read(self) -> NDArray[Any]:
+        """All of it, in memory."""
+        return self[(slice(None),) * len(self.shape)]

@@ -62,7 +62,7 @@ class LabelMeaning:
     reason: str
 
     def class_map(self, label: NDArray[Any]) -> NDArray[np.int16]:
-        """The class id of every pixel of a label (y x), -1 where it is unlabelled.
+        """The class id of every pixel of a label (*space), -1 where it is unlabelled.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class LabelMeaning:
         return np.where(ignored, IGNORE, place).astype(np.int16)
 
     def objects(self, label: NDArray[Any]) -> NDArray[np.int32]:
-        """Object ids of a label (y x), 0 for background.
+        """Object ids of a label (*space), 0 for background.
 
         Of classes: the face-connected regions of each class but the first.
         """
@@ -106,15 +106,15 @@ def understand(
     Parameters
     ----------
     labels
-        Arrays (y x) of whole numbers, looked at one after the other.
+        Arrays (y x), or (z y x) of volumes, of whole numbers, looked at one after the other.
     kind
         What the values are, or ``auto`` to tell by the rules at the head of this module.
 
     Raises
     ------
     DataError
-        No label, a label that is not (y x) of whole numbers, negative object ids, a single value
-        everywhere, or too many values to be classes.
+        No label, one that is not (y x) or (z y x) of whole numbers, negative object ids, a single
+        value everywhere, or too many values to be classes.
     """
     seen = _Values()
     for label in labels:
@@ -127,16 +127,17 @@ def understand(
 
 
 def whole_numbers(label: NDArray[Any]) -> NDArray[np.int64]:
-    """A label (y x) as integers.
+    """A label (y x) or (z y x) as integers.
 
     Raises
     ------
     DataError
         Another number of axes, or values with a fraction.
     """
-    if label.ndim != 2:
+    if label.ndim not in (2, 3):
         raise DataError(
-            f"A label has the shape {label.shape}: expected (y x), one whole number for each pixel."
+            f"A label has the shape {label.shape}: expected (y x), or (z y x) of a volume, one "
+            "whole number for each pixel."
         )
     numbers = label.astype(np.int64)
     if label.dtype.kind == "f" and not np.array_equal(numbers, label):
@@ -176,7 +177,7 @@ class _Values:
         for value, box in enumerate(ndimage.find_objects(label), start=1):
             if box is not None:
                 self.regions_of += 1
-                _, regions = ndimage.label(label[box] == value, np.ones((3, 3), bool))
+                _, regions = ndimage.label(label[box] == value, _touching(label.ndim))
                 self.single_regions += regions == 1
 
     @property
@@ -249,10 +250,10 @@ def separate_touching(objects: NDArray[np.integer], width_px: int) -> NDArray[np
     Parameters
     ----------
     objects
-        Ids (y x), 0 for background.
+        Ids (y x) or (z y x), 0 for background.
     width_px
-        Of the line; 0 draws none. Half of it is taken from each of two objects that touch by a face
-        or a corner; of an odd width the lower id gives one pixel more.
+        Of the line (of volumes: the sheet); 0 draws none. Half of it is taken from each of two
+        objects that touch by a face or a corner; of an odd width the lower id gives one pixel more.
 
     Returns
     -------
@@ -279,5 +280,10 @@ def separate_touching(objects: NDArray[np.integer], width_px: int) -> NDArray[np
     separated = np.where(distance < reach, 0, ids)
     for lost in np.setdiff1d(ids, separated).tolist():
         rival = (separated > 0) & (separated != lost)
-        separated[(ids == lost) & ~ndimage.binary_dilation(rival, np.ones((3, 3), bool))] = lost
+        separated[(ids == lost) & ~ndimage.binary_dilation(rival, _touching(ids.ndim))] = lost
     return separated.astype(np.int32)
+
+
+def _touching(dimensions: int) -> NDArray[np.bool_]:
+    """The neighbourhood of a pixel: all that touch it by a face, an edge or a corner."""
+    return np.ones((3,) * dimensions, bool)

@@ -32,7 +32,7 @@ class Example:
     truth, prediction
         Class ids (y x), -1 where unlabelled.
     truth_objects, predicted_objects
-        What is outlined (y x): objects, or the classes again.
+        What is outlined (y x): objects, or the classes again. Of a volume one plane is shown.
     """
 
     name: str

@@ -20,7 +20,7 @@ from overtile.errors import OutputError
 from overtile.evaluation import Evaluation, evaluate_pairs
 from overtile.executors import connected
 from overtile.file_to_file import FilePrediction, PredictOptions
-from overtile.image import Image, as_image
+from overtile.image import Image, as_image, of_plane
 from overtile.labels import Kind, LabelMeaning
 from overtile.layouts import Content, Pairs
 from overtile.model import Model
@@ -106,7 +106,8 @@ class Segmenter:
         Parameters
         ----------
         image
-            (y x), (y x c), or a stack of these (z first): as `overtile.image.as_image` says.
+            (y x), (y x c), or a stack of these (z first): as `overtile.image.as_image` says. A
+            stack is so many planes, or one volume, as the network has dimensions.
         tile_px
             Largest side of a tile, in pixels; by default as large as pays and half of the free
             memory allows. The result does not depend on it.
@@ -130,12 +131,14 @@ class Segmenter:
     ) -> NDArray[np.float32]:
         """The probability of every class, 0 to 1: (k y x), or (z k y x) of a stack.
 
+        A network of 3 dimensions gives (k z y x) of a volume.
         Parameters and errors are those of `predict`.
         """
         image = _image(image)
         result = self.predictor.predict(image, "probabilities", tile_px=tile_px)
         axes, _ = self.predictor.check(image).axes_of(len(self.classes))
-        return np.moveaxis(result, axes.index("c"), -3)
+        space = self.model.settings.network.dimensions
+        return np.moveaxis(result, axes.index("c"), -1 - space)
 
     def objects(
         self,
@@ -144,7 +147,7 @@ class Segmenter:
         tile_px: int | None = None,
         seed_threshold: float | None = None,
     ) -> NDArray[np.int32]:
-        """An id for every object, 0 for background: (y x), or (z y x) of a stack of images.
+        """An id for every object, 0 for background: (y x), or (z y x) of a stack or a volume.
 
         Objects are the connected regions of all classes but the first, without specks smaller than
         half of nearly all objects in training; where training drew a line of background between
@@ -159,7 +162,7 @@ class Segmenter:
         return np.stack(found).reshape(foreground.shape)
 
     def find_objects(self, probabilities: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The objects (y x) of probabilities (k y x), as `objects` finds them."""
+        """The objects (*space) of probabilities (k *space), as `objects` finds them."""
         return self._objects(1 - probabilities[0], None)
 
     def _objects(
@@ -266,7 +269,8 @@ def train(
     Parameters
     ----------
     images, labels
-        Paths of files or folders, arrays, or lists of them; see `overtile.layouts.pairs`.
+        Paths of files or folders, arrays, or lists of them; see `overtile.layouts.pairs`. For a
+        network of 3 dimensions they are volumes.
     minutes, steps, epochs
         How long to train: one of them; 15 minutes by default.
     holdout
@@ -296,7 +300,8 @@ def train(
     from overtile.training import train as train_model
     from overtile.training.state import State
 
-    pairs = layouts.pairs(images, labels)
+    chosen = settings if isinstance(settings, Settings) else plan.PRESETS[settings]()
+    pairs = layouts.pairs(images, labels, chosen.network.dimensions)
     held_out: tuple[str, ...] = ()
     if holdout is not None:
         pairs, held = layouts.split(pairs, holdout)
@@ -304,7 +309,6 @@ def train(
     if minutes is None and steps is None and epochs is None:
         minutes = DEFAULT_MINUTES
     budget = plan.Budget(minutes, steps, epochs)
-    chosen = settings if isinstance(settings, Settings) else plan.PRESETS[settings]()
     folder = None if output is None else Path(output)
     if folder is not None:
         storage.check_replaceable(folder, overwrite=overwrite)
@@ -350,7 +354,7 @@ def evaluate(
     DataError
         Pairs that do not fit each other or the model.
     """
-    pairs = layouts.pairs(images, labels)
+    pairs = layouts.pairs(images, labels, segmenter.model.settings.network.dimensions)
     if only is not None:
         pairs = layouts.select(pairs, only)
     return evaluate_with(segmenter, pairs)
@@ -361,6 +365,6 @@ def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
     return evaluate_pairs(
         pairs,
         segmenter.meaning,
-        lambda image: segmenter.probabilities(Image(image, "cyx")),
+        lambda image: segmenter.probabilities(of_plane(image)),
         segmenter.find_objects,
     )

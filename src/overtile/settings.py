@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from overtile.errors import SettingsError
 
@@ -192,7 +199,7 @@ class WindowSettings(Frozen):
     Attributes
     ----------
     size_px
-        Side of the window that enters the network.
+        Side of the window that enters the network; or one for each axis, in the order z y x.
     batch_size
         Windows per step.
     edge_px
@@ -200,18 +207,35 @@ class WindowSettings(Frozen):
         the network sees zeros beyond it that it will not see in prediction.
     """
 
-    size_px: Annotated[int, Field(ge=1)] = 256
+    size_px: int | tuple[int, ...] = 256
     batch_size: Annotated[int, Field(ge=1)] = 4
     edge_px: Annotated[int, Field(ge=0)] = 0
 
+    @field_validator("size_px", mode="before")
+    @classmethod
+    def _one_or_one_per_axis(cls, given: Any) -> int | tuple[int, ...]:
+        several = isinstance(given, list | tuple)
+        sides = tuple(given) if several else (given,)
+        if not sides or not all(type(side) is int and side >= 1 for side in sides):
+            raise ValueError(
+                "expected one whole number of pixels from 1 on, or one for each axis such as "
+                f"[32, 64, 64], not {given!r}"
+            )
+        return sides if several else sides[0]
+
     @model_validator(mode="after")
     def _something_left(self) -> Self:
-        if 2 * self.edge_px >= self.size_px:
+        smallest = min(self.sides(1))
+        if 2 * self.edge_px >= smallest:
             raise ValueError(
-                f"edge_px {self.edge_px} leaves nothing of a window of {self.size_px} px: "
-                f"use at most {(self.size_px - 1) // 2}"
+                f"edge_px {self.edge_px} leaves nothing of a window of {smallest} px: "
+                f"use at most {(smallest - 1) // 2}"
             )
         return self
+
+    def sides(self, dimensions: int) -> tuple[int, ...]:
+        """The side along each axis, z y x; `dimensions` counts where one is set for all."""
+        return (self.size_px,) * dimensions if isinstance(self.size_px, int) else self.size_px
 
 
 class Settings(Frozen):
@@ -256,6 +280,16 @@ class Settings(Frozen):
             )
         if self.network.padding == "valid" and self.window.edge_px:
             raise ValueError("edge_px is for same padding: a valid network pads nothing, use 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_side_for_each_axis(self) -> Self:
+        dimensions, sides = self.network.dimensions, self.window.sides(self.network.dimensions)
+        if len(sides) != dimensions:
+            raise ValueError(
+                f"window.size_px has {len(sides)} sides for a network of {dimensions} dimensions: "
+                f"give one number for all, or one for each of {' '.join('zyx'[-dimensions:])}"
+            )
         return self
 
 

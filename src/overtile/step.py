@@ -26,7 +26,7 @@ ENOUGH_S = 3.0
 
 @dataclass(frozen=True)
 class WindowSizes:
-    """The sides of a training window, in pixels, outermost first.
+    """The sides of a training window along each axis, in pixels, outermost first.
 
     Attributes
     ----------
@@ -40,10 +40,15 @@ class WindowSizes:
         Of the part of the output that enters the loss.
     """
 
-    context: int
-    read: int
-    out: int
-    counted: int
+    context: tuple[int, ...]
+    read: tuple[int, ...]
+    out: tuple[int, ...]
+    counted: tuple[int, ...]
+
+    @property
+    def counted_px(self) -> int:
+        """Pixels of a window that enter the loss."""
+        return math.prod(self.counted)
 
 
 def window_sizes(settings: Settings, fields: Fields) -> WindowSizes:
@@ -54,11 +59,14 @@ def window_sizes(settings: Settings, fields: Fields) -> WindowSizes:
     SizeError
         The network has no output for a window of this size.
     """
-    read = settings.window.size_px
-    out = fields[0].out(read)  # windows are square, and the fields alike along every axis
-    context = context_size(settings.augment, read)
-    # Slab and window share their centre, so both sizes are even or both are odd.
-    return WindowSizes(context + (context - read) % 2, read, out, out - 2 * settings.window.edge_px)
+    read = settings.window.sides(len(fields))
+    out = tuple(field.out(side) for field, side in zip(fields, read, strict=True))
+    return WindowSizes(
+        context=context_size(settings.augment, read),
+        read=read,
+        out=out,
+        counted=tuple(side - 2 * settings.window.edge_px for side in out),
+    )
 
 
 class Step(nn.Module):
@@ -81,11 +89,10 @@ class Step(nn.Module):
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.settings = settings
         self.sizes = window_sizes(settings, network.fields)
-        space = settings.network.dimensions
-        self.pixels = settings.window.batch_size * self.sizes.counted**space
-        self.augmentation = Augmentation(
-            settings.augment, self.sizes.read, (self.sizes.read - self.sizes.out) // 2
-        )
+        self.pixels = settings.window.batch_size * self.sizes.counted_px
+        lost = zip(self.sizes.read, self.sizes.out, strict=True)
+        margins = tuple((read - out) // 2 for read, out in lost)
+        self.augmentation = Augmentation(settings.augment, self.sizes.read, margins)
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss of a batch of slabs, a scalar in float32."""

@@ -81,12 +81,20 @@ def sample(
 
 
 @app.command()
-def check(images: Images, labels: Labels, labels_are: Meaning = LabelsAre.auto) -> None:
+def check(
+    images: Images,
+    labels: Labels,
+    labels_are: Meaning = LabelsAre.auto,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="A stack is one volume, not a series of planes.")
+    ] = False,
+) -> None:
     """Look at images and labels before any training, and say what is wrong and what to do."""
     from overtile import layouts
     from overtile.cli.checking import print_examination
 
-    if not print_examination(layouts.pairs(images, labels), labels_are.value):
+    pairs = layouts.pairs(images, labels, 3 if volumes else 2)
+    if not print_examination(pairs, labels_are.value):
         raise typer.Exit(2)
 
 
@@ -107,6 +115,14 @@ def train(
     settings: Annotated[
         Path | None, typer.Option(help="A settings.yaml, instead of a preset.")
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a setting of these by its name, such as optimiser.learning_rate=0.001; "
+            "network.dimensions=3 trains on volumes.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     labels_are: Meaning = LabelsAre.auto,
     resume: Annotated[
@@ -123,7 +139,7 @@ def train(
         output,
         preset.value,
         settings,
-        seed,
+        [*(setting or []), *([] if seed is None else [f"seed={seed}"])],
         minutes=minutes,
         steps=steps,
         epochs=epochs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from overtile import layouts, report
 from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation
-from overtile.image import Image
+from overtile.image import of_plane
 from overtile.layouts import Pairs
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter, evaluate_with
@@ -30,7 +31,7 @@ def run_evaluation(
     overwrite: bool,
 ) -> None:
     """Evaluate, print a table of scores, and write the report where one is asked for."""
-    pairs = layouts.pairs(images, labels)
+    pairs = layouts.pairs(images, labels, segmenter.model.settings.network.dimensions)
     if only is not None:
         pairs = layouts.select(pairs, only)
     evaluation = evaluate_with(segmenter, pairs)
@@ -107,7 +108,10 @@ def _content(
 
 
 def _examples(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation) -> list[report.Example]:
-    """The images to show: all, or where there are many, evenly spread from worst to best."""
+    """The images to show: all, or where there are many, evenly spread from worst to best.
+
+    Of a volume it is the plane in its middle.
+    """
     order = sorted(
         range(len(pairs)), key=lambda place: -evaluation.rows[place].scores["pixel error"]
     )
@@ -121,16 +125,22 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
     pair, row = pairs[place], evaluation.rows[place]
     assert pair.label is not None
     image, label = pair.image.read(), pair.label.read()
-    likely = segmenter.probabilities(Image(image, "cyx"))
+    likely = segmenter.probabilities(of_plane(image))
     meaning = segmenter.meaning
     truth, found = meaning.class_map(label), likely.argmax(axis=0)
     instances = meaning.kind == "instances"
+    caption = f"pixel error {number(row.scores['pixel error'])}"
+    shown: Any = ...
+    if label.ndim == 3:
+        middle = len(label) // 2
+        shown = (..., middle, slice(None), slice(None))
+        caption += f"; the plane z {middle} of 0 to {len(label) - 1}"
     return Example(
         name=pair.name,
-        caption=f"pixel error {number(row.scores['pixel error'])}",
-        image=image,
-        truth=truth,
-        prediction=found,
-        truth_objects=meaning.objects(label) if instances else truth,
-        predicted_objects=segmenter.find_objects(likely) if instances else found,
+        caption=caption,
+        image=image[shown],
+        truth=truth[shown],
+        prediction=found[shown],
+        truth_objects=(meaning.objects(label) if instances else truth)[shown],
+        predicted_objects=(segmenter.find_objects(likely) if instances else found)[shown],
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import yaml
-
+from overtile.cli.changing import parse_change
 from overtile.cli.show import print_table, say
 from overtile.errors import SettingsError
 from overtile.geometry import per_axis, unet_fields
@@ -16,7 +15,7 @@ def print_summary(name: str, size: int, given: list[str]) -> None:
     """Print the layer table of a network at an input size."""
     if name not in NETWORKS:
         raise SettingsError(f"There is no network '{name}'; known: {', '.join(NETWORKS)}.")
-    settings = from_dict(UNetSettings, {"name": name} | dict(map(_pair, given)), "--set")
+    settings = from_dict(UNetSettings, {"name": name} | dict(map(parse_change, given)), "--set")
     fields = unet_fields(settings)
     layers = summarise(settings, size)
     rows = [
@@ -44,10 +43,3 @@ def print_summary(name: str, size: int, given: list[str]) -> None:
         f"smallest input {per_axis(field.smallest for field in fields)} px; "
         + ("exact in tiles." if settings.is_exact else f"tiles are blended ({settings.norm} norm).")
     )
-
-
-def _pair(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise SettingsError(f"--set {text}: expected key=value, such as norm=batch.")
-    return key, yaml.safe_load(value)

@@ -7,6 +7,7 @@ from typing import Any
 
 from overtile import segmenter
 from overtile.cli import STARTED
+from overtile.cli.changing import change
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
 from overtile.plan import PRESETS
@@ -19,13 +20,11 @@ def run_training(
     output: Path,
     preset: str,
     file: Path | None,
-    seed: int | None,
+    changes: list[str],
     **options: Any,
 ) -> None:
     """Train, with a progress bar, and say what came of it."""
-    settings = PRESETS[preset]() if file is None else _read(file)
-    if seed is not None:
-        settings = settings.model_copy(update={"seed": seed})
+    settings = change(PRESETS[preset]() if file is None else _read(file), changes)
     with training_progress() as tell:
         made = segmenter.train(
             images,

@@ -21,7 +21,7 @@ class Row:
     name
         Of the pair.
     size_px
-        Height and width of the image.
+        Height and width of the image; of a volume its depth before them.
     dtype, channels
         Of the image.
     low, high
@@ -35,7 +35,7 @@ class Row:
     """
 
     name: str
-    size_px: tuple[int, int]
+    size_px: tuple[int, ...]
     dtype: str
     channels: int
     low: float

@@ -47,7 +47,7 @@ class LabelValues:
 
 
 def count_values(label: NDArray[Any]) -> LabelValues:
-    """The values of a label (y x) of whole numbers of any type."""
+    """The values of a label (*space) of whole numbers of any type."""
     whole = label.astype(np.int64)
     no_value = int(whole.min()) - 1  # so that no value is passed over as background
     regions: NDArray[np.int64] = connected_regions(whole, background=no_value, connectivity=1)
@@ -61,12 +61,12 @@ def count_values(label: NDArray[Any]) -> LabelValues:
 
 
 def describe_image(name: str, image: NDArray[Any]) -> Row:
-    """The row of an image (c y x), its label still left out."""
+    """The row of an image (c *space), its label still left out."""
     finite = image[np.isfinite(image)]
     low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
-    channels, height, width = image.shape
+    channels, *space = image.shape
     kind = str(image.dtype)
-    return Row(name, (height, width), kind, channels, float(low), float(high), {}, None)
+    return Row(name, tuple(space), kind, channels, float(low), float(high), {}, None)
 
 
 def looks_like_label(image: NDArray[Any]) -> bool:
@@ -94,29 +94,30 @@ def check_image(name: str, image: NDArray[Any], row: Row) -> Iterator[Finding]:
 
 
 def check_sizes(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> Iterator[Finding]:
-    """A label (y x) whose size is not that of the image, with a guess at the reason."""
+    """A label (*space) whose size is not that of the image, with a guess at the reason."""
     if image == label:
         return
-    if label == image[::-1]:
+    if sorted(label) == sorted(image):
         remedy = "Swap the axes of the label: transposed, or turned by a quarter, it would fit."
     elif max(abs(a - b) for a, b in zip(image, label, strict=True)) <= CLOSE_PX:
         remedy = "They differ by a pixel or two: crop or extend the label on the side that is off."
-    elif image[0] * label[1] == image[1] * label[0]:
+    elif all(a * label[0] == b * image[0] for a, b in zip(image, label, strict=True)):
         remedy = (
             "If it is the same picture at another scale, bring the label to the image's size "
             "without interpolation (nearest neighbour); otherwise check that they belong together."
         )
     else:
         remedy = "Check that image and label belong together, or draw the label again."
-    sizes = [f"{height} x {width}" for height, width in (label, image)]
-    found = f"The label has {sizes[0]} pixels, but the image {sizes[1]} (height x width)."
+    sizes = [" x ".join(map(str, size)) for size in (label, image)]
+    axes = " x ".join(("depth", "height", "width")[-len(image) :])
+    found = f"The label has {sizes[0]} pixels, but the image {sizes[1]} ({axes})."
     yield Finding("error", name, found, remedy)
 
 
 def check_label(
     name: str, image: NDArray[Any], label: NDArray[Any]
 ) -> tuple[LabelValues | None, list[Finding]]:
-    """The values of a label (y x), None where they can have no meaning, and what was found."""
+    """The values of a label (*space), None where they can have no meaning, and what was found."""
     if label.dtype.kind == "f":
         odd = label[~(np.isfinite(label) & (label == np.round(label)))]
         if odd.size:

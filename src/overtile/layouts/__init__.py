@@ -85,7 +85,7 @@ class Pairs:
         return "\n".join([f"{len(self)} {noun}{plural}, {self.how}", *rows])
 
 
-def pairs(images: Content, labels: Content | None = None) -> Pairs:
+def pairs(images: Content, labels: Content | None = None, dimensions: int = 2) -> Pairs:
     """Images with their labels.
 
     Parameters
@@ -94,21 +94,26 @@ def pairs(images: Content, labels: Content | None = None) -> Pairs:
         Two folders, paired by the stems of their files (stacks inside page by page); or two files,
         arrays or lists of these, paired by position, plane by plane. Arrays are understood as
         `overtile.image.as_image` says. Without labels: the images alone.
+    dimensions
+        2: every plane of a stack is an image of its own. 3: a stack (z y x) is one volume, and of
+        a film (t z y x) there is one for each time.
 
     Raises
     ------
     DataError
-        Nothing there, no image in a folder, files without partner, or different numbers.
+        Nothing there, no image in a folder, files without partner, different numbers, or an image
+        without axis z where volumes are asked for.
     FormatError
         A file whose format or directory is not understood.
     """
     if labels is None:
-        return Pairs(tuple(Pair(*plane, None) for plane in list_images(images)), "without labels")
+        alone = list_images(images, dimensions)
+        return Pairs(tuple(Pair(*plane, None) for plane in alone), "without labels")
     if isinstance(images, PathLike) and isinstance(labels, PathLike):
         _check_different(Path(images), Path(labels))
     left_folder, right_folder = _folder(images), _folder(labels)
     if left_folder and right_folder:
-        found = pair_folders(left_folder, right_folder)
+        found = pair_folders(left_folder, right_folder, dimensions)
         how = "paired by file name"
     elif left_folder or right_folder:
         raise DataError(
@@ -116,7 +121,8 @@ def pairs(images: Content, labels: Content | None = None) -> Pairs:
             "expected images and labels both as folders, or both as files, arrays or lists."
         )
     else:
-        left, right = list_planes(images, is_label=False), list_planes(labels, is_label=True)
+        left = list_planes(images, is_label=False, dimensions=dimensions)
+        right = list_planes(labels, is_label=True, dimensions=dimensions)
         check_lengths([image for _, image in left], [label for _, label in right])
         found = [
             (name, image, label) for (name, image), (_, label) in zip(left, right, strict=True)
@@ -125,14 +131,17 @@ def pairs(images: Content, labels: Content | None = None) -> Pairs:
     return Pairs(tuple(Pair(*parts) for parts in found), how)
 
 
-def list_images(content: Content) -> list[tuple[str, Source]]:
-    """Name and source of every plane of a folder, a file, an array or a list; raises as `pairs`."""
+def list_images(content: Content, dimensions: int = 2) -> list[tuple[str, Source]]:
+    """Name and source of every plane of a folder, a file, an array or a list.
+
+    Of every volume where `dimensions` is 3; raises as `pairs`.
+    """
     folder = _folder(content)
     if folder is None:
-        return list_planes(content, is_label=False)
+        return list_planes(content, is_label=False, dimensions=dimensions)
     return [
         plane
-        for stem, planes in list_folder(folder, is_label=False).items()
+        for stem, planes in list_folder(folder, False, dimensions).items()
         for plane in name_planes(stem, planes)
     ]
 
@@ -183,7 +192,7 @@ def _folder(content: Content) -> Path | None:
 
 
 def check_pair(name: str, image: NDArray[Any], label: NDArray[Any]) -> None:
-    """Refuse an image (c y x) and a label (y x) that do not belong together or cannot be used.
+    """Refuse an image (c *space) and a label (*space) that do not belong together, or of no use.
 
     Raises
     ------
@@ -192,8 +201,8 @@ def check_pair(name: str, image: NDArray[Any], label: NDArray[Any]) -> None:
     """
     if image.shape[1:] != label.shape:
         raise DataError(
-            f"{name}: the image has {image.shape[1]} x {image.shape[2]} pixels and its label "
-            f"{label.shape[0]} x {label.shape[1]}: expected equal sizes. 'overtile check' shows "
+            f"{name}: the image has {' x '.join(map(str, image.shape[1:]))} pixels and its label "
+            f"{' x '.join(map(str, label.shape))}: expected equal sizes. 'overtile check' shows "
             "all pairs."
         )
     check_finite(name, image)

@@ -15,8 +15,8 @@ MOST_NAMED = 5
 """So many names are shown in a message, and the number of the rest."""
 
 
-def list_folder(folder: Path, is_label: bool) -> dict[str, list[Source]]:
-    """The planes of each image file of a folder, by stem, in the order of names.
+def list_folder(folder: Path, is_label: bool, dimensions: int) -> dict[str, list[Source]]:
+    """The planes (or volumes) of each image file of a folder, by stem, in the order of names.
 
     Numbers in names are ordered by value (t2 before t10). A folder in .zarr is an image. Hidden
     files, other subfolders and files that are no images are passed over.
@@ -24,7 +24,7 @@ def list_folder(folder: Path, is_label: bool) -> dict[str, list[Source]]:
     Raises
     ------
     DataError
-        No image file, or several with one stem.
+        No image file, several with one stem, or one without axis z where volumes are asked for.
     FormatError
         A TIFF whose directory cannot be read.
     """
@@ -47,18 +47,22 @@ def list_folder(folder: Path, is_label: bool) -> dict[str, list[Source]]:
             f"{folder} holds several files of one name: {shown(double)}. Which belongs to which "
             "is unclear: keep one of each."
         )
-    return {path.stem: file_planes(path, f"{folder.name}/{path.name}", is_label) for path in files}
+    return {
+        path.stem: file_planes(path, f"{folder.name}/{path.name}", is_label, dimensions)
+        for path in files
+    }
 
 
-def pair_folders(images: Path, labels: Path) -> list[tuple[str, Source, Source]]:
-    """Name, image and label of every plane, files being paired by stem, stacks page by page.
+def pair_folders(images: Path, labels: Path, dimensions: int) -> list[tuple[str, Source, Source]]:
+    """Name, image and label of every plane (or volume), files being paired by stem, in order.
 
     Raises
     ------
     DataError
         A file without partner, stacks of different length, and as `list_folder`.
     """
-    left, right = list_folder(images, is_label=False), list_folder(labels, is_label=True)
+    left = list_folder(images, is_label=False, dimensions=dimensions)
+    right = list_folder(labels, is_label=True, dimensions=dimensions)
     _check_partners(images, left, labels, right)
     paired = []
     for stem, planes in left.items():

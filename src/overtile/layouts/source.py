@@ -1,4 +1,4 @@
-"""One plane of an image or label, read when it is asked for and not before.
+"""One plane or volume of an image or label, read when it is asked for and not before.
 
 Listing a data set opens at most the directory of a TIFF, to count its pages: images that are held
 out of training are listed with the others, but their pixels stay unread.
@@ -18,17 +18,23 @@ from numpy.typing import NDArray
 
 from overtile import io
 from overtile.errors import DataError
-from overtile.image import Image, as_image, count_planes, read_plane
+from overtile.image import Image, Planes, as_image
 
 PathLike = (str, os.PathLike)
 Single: TypeAlias = str | os.PathLike[str] | Image | NDArray[Any]
 Content: TypeAlias = Single | Sequence[Single]
 """What a user gives: a file, a folder, an array, an `Image`, or a list of files and arrays."""
 
+VOLUMES = (
+    "Expected volumes (z y x) for a network of 3 dimensions: a TIFF stack whose axis is named z, a "
+    ".npy, an OME-Zarr, or an array, its axes named where its shape does not say them: "
+    "Image(array, 'zyx'). Planes are for a network of 2 dimensions."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One plane of an image or label.
+    """One plane of an image or label, or one volume.
 
     Attributes
     ----------
@@ -40,15 +46,20 @@ class Source:
         Its number in the image.
     is_label
         Whether it is read as a label.
+    dimensions
+        2 of a plane, 3 of a volume.
     """
 
     origin: str
     content: Path | Image
     plane: int = 0
     is_label: bool = False
+    dimensions: int = 2
 
     def read(self) -> NDArray[Any]:
-        """The pixels in their own type: (c y x) of an image, (y x) of a label.
+        """The pixels in their own type: (c *space) of an image, (*space) of a label.
+
+        Space is y x, or z y x of a volume.
 
         A label in colour whose channels are all equal is one in gray.
 
@@ -62,7 +73,7 @@ class Source:
         image = self.content
         if isinstance(image, Path):
             image = io.open(image, as_label=self.is_label)
-        pixels = read_plane(image, self.plane)
+        pixels = Planes(image, self.dimensions)[self.plane].read()
         if not self.is_label:
             return pixels
         if (pixels[1:] != pixels[:1]).any():
@@ -74,8 +85,8 @@ class Source:
         return np.asarray(pixels[0])
 
 
-def list_planes(content: Content, is_label: bool) -> list[tuple[str, Source]]:
-    """Name and source of every plane of a file, an array, or a list of them.
+def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple[str, Source]]:
+    """Name and source of every plane (or volume) of a file, an array, or a list of them.
 
     Planes of a file are named by its stem, those of arrays by their position; where there are
     several, with the number of the plane behind, from 0: "volume[3]".
@@ -83,15 +94,16 @@ def list_planes(content: Content, is_label: bool) -> list[tuple[str, Source]]:
     Raises
     ------
     DataError
-        Nothing of this name, an empty list, or an array whose axes are unclear.
+        Nothing of this name, an empty list, an array whose axes are unclear, or an image without
+        axis z where volumes are asked for.
     FormatError
         A file whose format or content is not understood.
     """
     if isinstance(content, PathLike):
         path = Path(content)
-        return name_planes(path.stem, file_planes(path, path.name, is_label))
+        return name_planes(path.stem, file_planes(path, path.name, is_label, dimensions))
     if isinstance(content, Image) or hasattr(content, "__array__"):
-        planes = _image_planes(content, "array", is_label)
+        planes = _image_planes(content, "array", is_label, dimensions)
         return [(str(number), source) for number, source in enumerate(planes)]
     if len(content) == 0:
         raise DataError("The list is empty: expected at least one file or array in it.")
@@ -104,27 +116,36 @@ def list_planes(content: Content, is_label: bool) -> list[tuple[str, Source]]:
     listed = []
     for place, (name, item) in enumerate(zip(names, content, strict=True)):
         if isinstance(item, PathLike):
-            planes = file_planes(Path(item), Path(item).name, is_label)
+            planes = file_planes(Path(item), Path(item).name, is_label, dimensions)
         else:
-            planes = _image_planes(item, f"list[{place}]", is_label)
+            planes = _image_planes(item, f"list[{place}]", is_label, dimensions)
         listed += name_planes(name, planes)
     return listed
 
 
-def file_planes(path: Path, origin: str, is_label: bool) -> list[Source]:
-    """The planes of a file, counted without decoding one; raises as `list_planes` does."""
+def file_planes(path: Path, origin: str, is_label: bool, dimensions: int) -> list[Source]:
+    """The planes (or volumes) of a file, without decoding one; raises as `list_planes` does."""
     if not path.exists():
         raise DataError(f"There is no file or folder {path}: check the name.")
     if not io.format_of(path).stacks and path.is_file():
+        if dimensions == 3:
+            raise DataError(f"{origin} holds a single plane. {VOLUMES}")
         return [Source(origin, path, is_label=is_label)]
-    return _image_planes(io.open(path, as_label=is_label), origin, is_label)
+    return _image_planes(io.open(path, as_label=is_label), origin, is_label, dimensions)
 
 
-def _image_planes(image: Any, origin: str, is_label: bool) -> list[Source]:
+def _image_planes(image: Any, origin: str, is_label: bool, dimensions: int) -> list[Source]:
     image = image if isinstance(image, Image) else as_image(np.asarray(image))
-    count = count_planes(image)
+    if dimensions == 3 and "z" not in image.axes:
+        raise DataError(
+            f"{origin} has the axes '{image.axes}' of shape {tuple(image.data.shape)}, and none "
+            f"of them is z. {VOLUMES}"
+        )
+    count = len(Planes(image, dimensions))
     origins = [origin] if count == 1 else [f"{origin}[{number}]" for number in range(count)]
-    return [Source(name, image, number, is_label) for number, name in enumerate(origins)]
+    return [
+        Source(name, image, number, is_label, dimensions) for number, name in enumerate(origins)
+    ]
 
 
 def name_planes(name: str, planes: list[Source]) -> list[tuple[str, Source]]:

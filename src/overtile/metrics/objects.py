@@ -45,7 +45,7 @@ def match_objects(
     Parameters
     ----------
     truth, prediction
-        Object ids (y x), 0 for background; they need not be consecutive.
+        Object ids (*space), 0 for background; they need not be consecutive.
     threshold
         0 to 1, exclusive: an IoU of exactly this is no match. From 0.5 on no object can have two
         partners; below, those are chosen that match most objects, and among these the largest

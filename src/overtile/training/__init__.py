@@ -40,6 +40,10 @@ LATE = 1.02
 """The clock stops a run this much behind its budget: the planned steps may end a little late."""
 
 TEST_PX = 128
+"""Side of the test window of a plane; a volume's has about as many pixels, as has its middle."""
+
+MIDDLE_PX = 1024
+"""Side of what is predicted of each image for calibration."""
 
 
 def train(
@@ -196,7 +200,7 @@ def _plan(
         step_s=step_s,
         elapsed_s=time.monotonic() - started,
         labelled_px=sum(int((example.weight > 0).sum()) for example in data.examples),
-        step_px=settings.window.batch_size * window_sizes(settings, fields).counted ** 2,
+        step_px=settings.window.batch_size * window_sizes(settings, fields).counted_px,
     )
     return settings, steps
 
@@ -256,8 +260,13 @@ def _calibrate(
     )
     order = np.random.default_rng(settings.seed).permutation(len(data.examples))
     crops = (_middle(data.examples[place]) for place in order)
+    # A volume's margin is most of what is read: tiles of a training window's size fit into memory.
+    sizes = zip(window_sizes(settings, network.fields).out, network.fields, strict=True)
+    step = [max(side // field.grid, 1) * field.grid for side, field in sizes]
     predicted = (
-        (logits, target) for image, target in crops for _, logits in tiler.logits(image, None)
+        (logits, target[place])
+        for image, target in crops
+        for place, logits in tiler.logits(image, step if len(step) == 3 else None)
     )
     shift = logit_shift(predicted, settings.loss.activation)
     with torch.no_grad():
@@ -265,12 +274,16 @@ def _calibrate(
 
 
 def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
-    """Image and target of the middle of an example, of 1024 px at most a side."""
-    inside = tuple(
-        slice(max(0, (size - 1024) // 2), max(0, (size - 1024) // 2) + 1024)
-        for size in example.target.shape
-    )
+    """Image and target of the middle of an example, of `MIDDLE_PX` at most a side of a plane."""
+    most = _alike(MIDDLE_PX, example.target.ndim)
+    starts = [max(0, (size - most) // 2) for size in example.target.shape]
+    inside = tuple(slice(start, start + most) for start in starts)
     return example.image[:, *inside], example.target[inside]
+
+
+def _alike(side_px: int, dimensions: int) -> int:
+    """The side of a square, or that of a cube of as many pixels."""
+    return round(math.pow(side_px, 2 / dimensions))
 
 
 def _smallest_object(examples: Sequence[Example]) -> int:
@@ -281,7 +294,8 @@ def _smallest_object(examples: Sequence[Example]) -> int:
 
 def _test_window(example: Example, normalisation: Normalisation, network: networks.UNet) -> Arrays:
     """A window of a training image and its logits, by which a loaded model is checked."""
-    sizes = [field.good_size(TEST_PX) for field in network.fields]
+    side = _alike(TEST_PX, len(network.fields))
+    sizes = [field.good_size(side) for field in network.fields]
     along = zip(example.target.shape, sizes, strict=True)
     reads = tuple(((length - size) // 2, (length - size) // 2 + size) for length, size in along)
     image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]

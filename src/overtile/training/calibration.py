@@ -31,8 +31,8 @@ def logit_shift(
     Parameters
     ----------
     predicted
-        Logits (k y x) and class ids (y x), -1 where unlabelled, of training images; taken until
-        there are enough pixels.
+        Logits (k *space) and class ids (*space), -1 where unlabelled, of training images; taken
+        until there are enough pixels.
     activation
         What makes probabilities of the logits.
 

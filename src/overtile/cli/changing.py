@@ -1,0 +1,53 @@
+"""Settings that a command line changes: --set KEY=VALUE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from overtile.errors import SettingsError
+from overtile.settings import Settings, from_dict
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """Key and value of "norm=batch", the value being YAML.
+
+    Raises
+    ------
+    SettingsError
+        Not of this form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {text}: expected key=value, such as norm=batch.")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            f"--set {text}: the value is not YAML; expected a number, a word, true or false, or a "
+            "list such as [32, 64, 64]."
+        ) from error
+
+
+def change(settings: Settings, changes: Sequence[str]) -> Settings:
+    """Settings with some changed by their dotted names, such as "network.depth=3".
+
+    Raises
+    ------
+    SettingsError
+        A change that is not of this form, or one that `from_dict` refuses.
+    """
+    content = settings.model_dump(mode="json")
+    for text in changes:
+        key, value = parse_change(text)
+        *groups, name = key.split(".")
+        inside = content
+        for group in groups:
+            # What is no group of settings becomes one, so that `from_dict` refuses it by its name.
+            if not isinstance(inside.get(group), dict):
+                inside[group] = {}
+            inside = inside[group]
+        inside[name] = value
+    return from_dict(Settings, content, "--set")
