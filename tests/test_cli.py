@@ -222,7 +222,11 @@ def test_networks_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("summary", "unet", "--size", 570) == 2
     assert "570 px" in capsys.readouterr().err
     assert call("summary", "vnet") == 2
-    assert "There is no network 'vnet'; known: unet." in capsys.readouterr().err
+    assert "There is no network 'vnet'; known: unet, " in capsys.readouterr().err
+    assert call("summary", "unet3d", "--size", "116x132x132", "--set", "channels=3") == 0
+    assert "116 x 132 x 132 -> 28 x 44 x 44 px" in capsys.readouterr().out
+    assert call("summary", "unet", "--size", "5x5x5") == 2
+    assert "expected one side in px, or each, such as 572x572" in capsys.readouterr().err
     assert call("summary", "unet", "--set", "deep") == 2
     assert "expected key=value" in capsys.readouterr().err
 

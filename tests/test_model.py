@@ -56,7 +56,9 @@ def test_it_is_plain_files(folder: Path) -> None:
     manifest = yaml.safe_load((folder / "model.yaml").read_text())
     assert manifest["format"] == 2
     assert manifest["classes"]["names"] == ["background", "object"]
-    assert manifest["fields"] == [{"padding": "same", "grid": 4, "margin": 22}] * 2
+    assert (
+        manifest["fields"] == [{"padding": "same", "grid": 4, "margin": 22, "remainder": None}] * 2
+    )
     assert {"python", "torch", "overtile"} <= set(manifest["origin"]["versions"])
     assert list(manifest["origin"]["images"]) == ["0"]
     assert load_file(folder / "parameters.safetensors").keys()

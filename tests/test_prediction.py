@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from overtile.engines import FunctionEngine
 from overtile.engines.torch import TorchEngine, best_device, native_precision
 from overtile.errors import SettingsError
-from overtile.geometry import Field, unet_fields
-from overtile.networks import build
+from overtile.geometry import Field
+from overtile.networks import build, fields_of
 from overtile.normalise import Normalisation
 from overtile.settings import UNetSettings
 from overtile.tiler import Kind, Tiler, read_mirrored
@@ -98,7 +98,7 @@ def test_tiles_are_good_windows(
     kind: tuple[str, int], shape: tuple[int, int], tile_px: int, border: Border
 ) -> None:
     """Written once; on the grid; of a valid size; with a margin wherever the image goes on."""
-    fields = unet_fields(UNetSettings(padding=kind[0], depth=kind[1]))
+    fields = fields_of(UNetSettings(padding=kind[0], depth=kind[1]))
     border = "mirror" if kind[0] == "valid" else border
     written = np.zeros(shape, int)
     for tile in cut(shape, fields, tile_px, border):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from overtile.errors import SettingsError, SizeError
-from overtile.networks import UNet, build
-from overtile.networks.blocks import BatchRenorm
-from overtile.networks.summary import summarise
+from overtile.networks import NETWORKS, UNet, build
+from overtile.networks.renorm import BatchRenorm
+from overtile.networks.summary import Layer, summarise
 from overtile.settings import UNetSettings
 
 FIGURE_1 = [  # (size, channels) after each layer of the paper's figure 1
@@ -28,42 +28,48 @@ FIGURE_1 = [  # (size, channels) after each layer of the paper's figure 1
 ]  # fmt: skip
 
 
+def table(chosen: UNetSettings, *space: int) -> list[Layer]:
+    with torch.device("meta"):
+        network = NETWORKS[chosen.name](chosen)
+    return summarise(network, space if len(space) > 1 else space * chosen.dimensions)
+
+
 def test_every_level_of_the_papers_figure() -> None:
-    layers = summarise(UNetSettings(), 572)
+    layers = table(UNetSettings(), 572)
     assert [(layer.shape[1], layer.shape[0]) for layer in layers] == FIGURE_1
     assert all(layer.shape[1] == layer.shape[2] for layer in layers)
 
 
 def test_published_counts() -> None:
-    layers = summarise(UNetSettings(), 572)
+    layers = table(UNetSettings(), 572)
     assert sum("conv" in layer.kind for layer in layers) == 23
     assert sum(layer.parameters for layer in layers) == 31_030_658
     assert round(sum(layer.flop for layer in layers) / 1e9) == 301
-    same = summarise(UNetSettings(padding="same"), 1024)
+    same = table(UNetSettings(padding="same"), 1024)
     assert round(sum(layer.flop for layer in same) / 1e9) == 1539
 
 
 def test_first_rows_with_batch_normalisation() -> None:
-    rows = summarise(UNetSettings(norm="batch"), 572)[1:4]
+    rows = table(UNetSettings(norm="batch"), 572)[1:4]
     assert [(row.shape_text, row.parameters, row.trainable) for row in rows] == [
         ("570x570x64", 640, 640),
         ("570x570x64", 256, 128),
         ("568x568x64", 36_928, 36_928),
     ]
-    assert [row.inputs for row in rows] == [("input",), ("down0.conv1",), ("down0.norm1",)]
+    assert [row.inputs for row in rows] == [("input",), ("down.0.conv1",), ("down.0.norm1",)]
 
 
 def test_skips_are_connected_to_both_sides() -> None:
-    joins = [layer for layer in summarise(UNetSettings(), 572) if layer.name.startswith("join")]
+    joins = [layer for layer in table(UNetSettings(), 572) if layer.kind == "concatenate"]
     assert [join.inputs for join in joins] == [
-        (f"down{level}.conv2", f"up{level}") for level in (3, 2, 1, 0)
+        (f"down.{level}.conv2", f"up.{3 - level}") for level in (3, 2, 1, 0)
     ]
 
 
 def test_the_table_is_the_network() -> None:
     """Shapes that the table states are those that a real pass produces."""
     chosen = UNetSettings(depth=2, base_channels=2, norm="batch")
-    layers = summarise(chosen, 60)
+    layers = table(chosen, 60)
     network = UNet(chosen)
     seen: dict[str, tuple[int, ...]] = {}
     for name, module in network.named_modules():

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import SizeError
-from overtile.settings import UNetSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Field:
 
     Same padding allows the multiples of the grid and keeps the size. Valid padding loses the
     margin on both sides, and allows sizes that leave the margin as remainder when divided by the
-    grid: then every pooling meets an even size (see `unet_fields`).
+    grid, or another remainder: then every pooling meets a size that it divides.
 
     Attributes
     ----------
@@ -47,18 +46,27 @@ class Field:
     margin
         What a network sees. With reads that begin on the grid, an output region ``[start, stop)``
         of the image, both ends on the grid, depends on nothing outside
-        ``[start - lead, stop + margin)``. With valid padding it is also what the output loses on
+        ``[start - lead, stop + trail)``. With valid padding it is also what the output loses on
         each side, so that the first output pixel of a read lies `margin` behind its start.
+    remainder
+        What the sizes that fit leave when divided by the grid, where it is another than that of the
+        margin (valid) or 0 (same).
     """
 
     padding: Literal["valid", "same"]
     grid: int
     margin: int
+    remainder: int | None = None
 
     @property
     def lead(self) -> int:
         """The margin rounded up to the grid: how far ahead of a region its read begins."""
         return -(-self.margin // self.grid) * self.grid
+
+    @property
+    def trail(self) -> int:
+        """The margin rounded up to sizes that fit: how far behind a region its read ends."""
+        return self.margin + (self._remainder - self.margin) % self.grid
 
     @property
     def smallest(self) -> int:
@@ -67,7 +75,7 @@ class Field:
 
     def is_valid(self, size: int) -> bool:
         """Whether an input of this size has an output."""
-        return size >= self.smallest and (size - self._lost // 2) % self.grid == 0
+        return size >= self.smallest and (size - self._remainder) % self.grid == 0
 
     def out(self, size: int) -> int:
         """The size of the output for an input of this size.
@@ -99,9 +107,12 @@ class Field:
 
     def size_for(self, out: int) -> int:
         """The smallest valid input size whose output is at least this."""
-        remainder = self._lost // 2
         size = max(out, 1) + self._lost
-        return size + (remainder - size) % self.grid
+        return size + (self._remainder - size) % self.grid
+
+    @property
+    def _remainder(self) -> int:
+        return self._lost // 2 if self.remainder is None else self.remainder
 
     @property
     def _lost(self) -> int:
@@ -116,40 +127,6 @@ def per_axis(sizes: Iterable[int]) -> str:
     """Sizes along the axes, for people: the one that all have, or "4 x 16 x 16"."""
     sizes = list(sizes)
     return " x ".join(map(str, sizes if len(set(sizes)) > 1 else sizes[:1]))
-
-
-def unet_fields(settings: UNetSettings) -> Fields:
-    r"""The fields of a U-Net, alike along every axis.
-
-    Notes
-    -----
-    Let D be the depth, k the kernel size and h = k - 1, so that two convolutions without padding
-    take 2h off a size and 2h is always even.
-
-    *Valid.* With b the size that enters the bottom, going up the contracting path (double it, add
-    2h) and up the expanding path (take 2h off, double) gives::
-
-        in  = 2^D b + 2h (2^D - 1)
-        out = 2^D b - 2h (2^(D+1) - 1) = in - 2 margin      margin = h (3 2^D - 2)
-
-    so both in and margin are -2h modulo 2^D, every pooled size is even, every crop is centred, and
-    all sizes between are positive where out is. A region that begins on the grid of the image needs
-    the margin rounded up to the grid ahead of it, since the read begins there.
-
-    *Same.* Half of the double convolution's 2h lies on each side. What a region with both ends on
-    the grid sees beyond them grows from h along the expanding path as r <- ceil(r / 2) + h, to
-    2h - floor(h / 2^D) at the bottom, and along the contracting path as r <- 2r + h::
-
-        margin = h (3 2^D - 2) + (h mod 2^D)
-
-    For the paper's k = 3, D = 4 that is 92 (valid) and 94 (same); 96 once rounded up to the grid.
-    """
-    grid: int = 2**settings.depth
-    reach = settings.kernel_size - 1
-    margin = reach * (3 * grid - 2)
-    if settings.padding == "same":
-        margin += reach % grid
-    return (Field(settings.padding, grid, margin),) * settings.dimensions
 
 
 def mirror_indices(start: int, stop: int, size: int) -> NDArray[np.intp]:

@@ -62,6 +62,7 @@ class FieldRecord(Frozen):
     padding: Literal["valid", "same"]
     grid: int
     margin: int
+    remainder: int | None
 
 
 class NormalisationRecord(Frozen):

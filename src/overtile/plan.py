@@ -12,15 +12,16 @@ import torch
 from overtile import networks
 from overtile.engines.torch import native_precision
 from overtile.errors import SettingsError
-from overtile.geometry import Fields, unet_fields
+from overtile.geometry import Fields
 from overtile.settings import (
+    NETWORK_SETTINGS,
     AugmentSettings,
     Layout,
+    NetworkSettings,
     OptimiserSettings,
     PixelWeightSettings,
     Precision,
     Settings,
-    UNetSettings,
     WindowSettings,
 )
 from overtile.step import Batch, Step, measure_step_s
@@ -44,21 +45,22 @@ step took 0.8 s where one of planes took 0.9 s (one core, float32)."""
 VOLUME_BATCH = 2
 
 
-def default_settings() -> Settings:
+def default_settings(network: str = "unet") -> Settings:
     """The best measured in a quarter of an hour on two processor cores (benchmarks/RESULTS.md)."""
+    chosen = _kind(network).suggested()
     return Settings(
         preset="default",
-        network=UNetSettings(padding="same", base_channels=16, norm="batch", dropout=0.0),
+        network=chosen,
         window=WindowSettings(size_px=256, batch_size=4),
         pixel_weight=PixelWeightSettings(border_weight=5.0, balance_classes=False),
         optimiser=OptimiserSettings(name="adamw", learning_rate=2e-3, weight_decay=0.01),
-        border="own",
+        border="own" if chosen.padding == "same" else "mirror",
         averaging=0.998,
         calibrate=True,
     )
 
 
-def paper_settings() -> Settings:
+def paper_settings(network: str = "unet") -> Settings:
     """The training of Ronneberger et al. 2015 (arXiv:1505.04597).
 
     From the paper: the network, valid convolutions, large tiles at batch size 1, momentum 0.99,
@@ -66,10 +68,11 @@ def paper_settings() -> Settings:
     contracting path, shifts, rotations, elastic deformation of 10 px on a 3 x 3 grid and gray-value
     variation. Where it is silent we chose: input 572 px, a constant learning rate of 1e-4 (with
     this momentum worth 1e-2), no weight decay, drop-out probability 0.5, flips, no scaling.
+    Another network comes with the defaults of its own paper.
     """
     return Settings(
         preset="paper",
-        network=UNetSettings(),
+        network=_kind(network)(),
         window=WindowSettings(size_px=572, batch_size=1),
         augment=AugmentSettings(deform=1.0, scale=0.0, noise=0.0),
         optimiser=OptimiserSettings(
@@ -79,10 +82,37 @@ def paper_settings() -> Settings:
     )
 
 
-PRESETS: dict[str, Callable[[], Settings]] = {
+def resolve(settings: Preset | Settings, network: str | None = None) -> Settings:
+    """A preset's settings, for a network by its name; or settings as they are given.
+
+    Raises
+    ------
+    SettingsError
+        There is no such network, or one is named beside settings that hold their own.
+    """
+    if not isinstance(settings, Settings):
+        return PRESETS[settings](network or "unet")
+    if network is not None:
+        raise SettingsError(
+            f"The settings hold a network, {settings.network.name}, and {network} is asked for: "
+            "change it in the settings, or take a preset."
+        )
+    return settings
+
+
+def _kind(network: str) -> type[NetworkSettings]:
+    """The settings of a network by its name, or an error that lists the names there are."""
+    if network not in NETWORK_SETTINGS:
+        known = ", ".join(NETWORK_SETTINGS)
+        raise SettingsError(f"There is no network '{network}'; known: {known}.")
+    return NETWORK_SETTINGS[network]
+
+
+PRESETS: dict[Preset, Callable[[str], Settings]] = {
     "default": default_settings,
     "paper": paper_settings,
 }
+"""Name -> recipe, for a network by its name."""
 
 
 def fit_to_data(
@@ -108,7 +138,7 @@ def fit_to_data(
         The network has no output for the window, even so.
     """
     network = settings.network.model_copy(update={"channels": channels, "classes": classes})
-    fields, window = unet_fields(network), settings.window
+    fields, window = networks.fields_of(network), settings.window
     if settings.preset == "default":
         own = network.dimensions == 3 and window.size_px == default_settings().window.size_px
         window = (_of_volumes if own else _shrunk)(window, fields, shapes)

@@ -69,9 +69,9 @@ class Predictor:
         """
         if not (self.is_exact or self.inexact):
             raise ModelError(
-                f"The network has {self.model.settings.network.norm} norm, which looks at the "
-                "whole window, so that the result depends on the tiles: allow them to be blended "
-                "(--inexact, inexact=True), or train with norm batch or batch-renorm."
+                f"The network ({self.model.settings.network.name}) looks at the whole window, so "
+                "that the result depends on the tiles: allow them to be blended (--inexact, "
+                "inexact=True), or train one that is exact: with norm batch or batch-renorm."
             )
         planes = Planes(image, self.model.settings.network.dimensions)
         expected = self.model.settings.network.channels

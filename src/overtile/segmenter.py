@@ -257,6 +257,7 @@ def train(
     epochs: float | None = None,
     holdout: str | Iterable[int] | None = None,
     settings: Preset | Settings = "default",
+    network: str | None = None,
     labels_are: Literal["auto"] | Kind = "auto",
     output: str | Path | None = None,
     resume: bool = False,
@@ -277,6 +278,8 @@ def train(
         Images that are left out and never read, for `evaluate`: "24:30", "0,10", names, or numbers.
     settings
         ``default``, ``paper``, or all settings.
+    network
+        Its name, where the settings are a preset's; a U-Net by default.
     labels_are
         ``classes``, ``instances``, or ``auto`` to tell by their values.
     output
@@ -300,7 +303,7 @@ def train(
     from overtile.training import train as train_model
     from overtile.training.state import State
 
-    chosen = settings if isinstance(settings, Settings) else plan.PRESETS[settings]()
+    chosen = plan.resolve(settings, network)
     pairs = layouts.pairs(images, labels, chosen.network.dimensions)
     held_out: tuple[str, ...] = ()
     if holdout is not None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from overtile.augment import Augmentation, context_size
 from overtile.geometry import Fields
 from overtile.losses import loss
-from overtile.networks import UNet
+from overtile.networks import Network
 from overtile.settings import OptimiserSettings, Settings
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -70,7 +70,7 @@ def window_sizes(settings: Settings, fields: Fields) -> WindowSizes:
 
 
 class Step(nn.Module):
-    """Slabs -> augmentation -> network -> loss.
+    """Slabs -> augmentation -> network -> loss, the mean over all of the network's heads.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Step(nn.Module):
         Of the run, with precision and layout resolved (see `plan.fastest`).
     """
 
-    def __init__(self, network: UNet, settings: Settings) -> None:
+    def __init__(self, network: Network, settings: Settings) -> None:
         super().__init__()
         self.layout = torch.contiguous_format
         if settings.layout == "channels_last":
@@ -104,10 +104,11 @@ class Step(nn.Module):
                 target, weight = target[inside], weight[inside]
         reduced = self.settings.precision == "bfloat16"
         with torch.autocast(window.device.type, torch.bfloat16, reduced):
-            logits = self.network(window.contiguous(memory_format=self.layout))
+            heads = self.network.heads(window.contiguous(memory_format=self.layout))
         if edge:
-            logits = logits[(slice(None), *inside)]
-        return loss(logits, target, weight, self.settings.loss)
+            heads = tuple(logits[(slice(None), *inside)] for logits in heads)
+        losses = [loss(logits, target, weight, self.settings.loss) for logits in heads]
+        return torch.stack(losses).mean()
 
 
 def make_optimiser(

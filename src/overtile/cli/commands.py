@@ -112,6 +112,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Instead of minutes.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Instead of minutes.")] = None,
     preset: Annotated[Preset, typer.Option(help="The recipe.")] = Preset.default,
+    network: Annotated[
+        str | None, typer.Option(help="One of 'overtile networks'; by default unet.")
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="A settings.yaml, instead of a preset.")
     ] = None,
@@ -138,6 +141,7 @@ def train(
         labels,
         output,
         preset.value,
+        network,
         settings,
         [*(setting or []), *([] if seed is None else [f"seed={seed}"])],
         minutes=minutes,
@@ -308,7 +312,10 @@ def networks() -> None:
 @app.command()
 def summary(
     name: Annotated[str, typer.Argument(help="One of 'overtile networks'.")],
-    size: Annotated[int, typer.Option(min=1, help="Side of the input in px.")] = 572,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Of the input in px: 572, or 116x132x132; else one that fits."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the network, such as norm=batch or depth=3."),

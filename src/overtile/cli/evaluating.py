@@ -82,7 +82,7 @@ def _content(
     origin, chosen = model.origin, model.settings
     names = list(evaluation.rows[0].scores)
     facts = [
-        ("Network", f"{chosen.network.name}, {chosen.network.base_channels} base channels"),
+        ("Network", f"{chosen.network.name}, {chosen.network.padding} padding"),
         ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
         ("Classes", ", ".join(segmenter.classes)),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),

@@ -10,7 +10,7 @@ from overtile.cli import STARTED
 from overtile.cli.changing import change
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
-from overtile.plan import PRESETS
+from overtile.plan import Preset, resolve
 from overtile.settings import Settings, from_yaml
 
 
@@ -18,13 +18,15 @@ def run_training(
     images: Path,
     labels: Path,
     output: Path,
-    preset: str,
+    preset: Preset,
+    network: str | None,
     file: Path | None,
     changes: list[str],
     **options: Any,
 ) -> None:
     """Train, with a progress bar, and say what came of it."""
-    settings = change(PRESETS[preset]() if file is None else _read(file), changes)
+    chosen = resolve(preset if file is None else _read(file), network)
+    settings = change(chosen, changes)
     with training_progress() as tell:
         made = segmenter.train(
             images,
@@ -43,8 +45,9 @@ def run_training(
             "the model is usable."
         )
     chosen = made.model.settings
+    count = sum(value.size for value in made.model.parameters.values())
     say(
-        f"{output}: {chosen.network.name}, {chosen.network.base_channels} base channels, "
+        f"{output}: {chosen.network.name}, {count:,} parameters, "
         f"{chosen.network.padding} padding; classes {', '.join(made.classes)}; "
         f"{len(origin.images)} images, {origin.steps} steps in {origin.seconds:.0f} s "
         f"({chosen.precision}, {chosen.layout})."

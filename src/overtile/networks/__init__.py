@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import torch
 
-from overtile.networks.unet import UNet
-from overtile.settings import UNetSettings
+from overtile.geometry import Fields
+from overtile.networks.network import Network
+from overtile.networks.unet import UNet, UNet3D
+from overtile.settings import NetworkSettings
 
-__all__ = ["NETWORKS", "UNet", "build"]
+__all__ = ["NETWORKS", "Network", "UNet", "UNet3D", "build", "fields_of"]
 
-NETWORKS: dict[str, type[UNet]] = {"unet": UNet}
-"""Name -> network. A new one is a file and a line here."""
+NETWORKS: dict[str, type[Network]] = {"unet": UNet, "unet3d": UNet3D}
+"""Name -> network. A new one is a file and a line here, and the same in `settings`."""
 
 
-def build(settings: UNetSettings, seed: int = 0) -> UNet:
+def build(settings: NetworkSettings, seed: int = 0) -> Network:
     """A network with random parameters that depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[settings.name](settings)
+
+
+def fields_of(settings: NetworkSettings) -> Fields:
+    """The fields of the network that these settings make, without its parameters."""
+    with torch.device("meta"):
+        return NETWORKS[settings.name](settings).fields

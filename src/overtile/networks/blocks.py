@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from overtile.settings import UNetSettings
+from overtile.networks.renorm import BatchRenorm
+from overtile.settings import ConvolutionSettings
 
 CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 UP_CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -20,100 +23,58 @@ GROUP = 8
 
 BATCH_NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
-
-class BatchRenorm(nn.Module):
-    """Batch renormalisation (Ioffe 2017, arXiv:1702.03275, algorithm 1), over any dimensions.
-
-    In training, activations are normalised with the batch's statistics and then corrected towards
-    the stored ones by r and d, through which no gradient flows, so that training and prediction
-    compute nearly the same function even at batch size 1. In prediction it is batch normalisation.
-
-    Parameters
-    ----------
-    channels
-        Of the input (b c *space).
-    eps, momentum
-        As in `torch.nn.BatchNorm2d`.
-    warmup_steps
-        Over the first so many training steps it is plain batch normalisation; over the next so
-        many the corrections are let grow linearly to their limits r <= 3 and -5 <= d <= 5 (the
-        limits of the paper, whose 5,000 and 25,000 steps suit runs of 160,000).
-    """
-
-    R_MAX = 3.0
-    D_MAX = 5.0
-
-    def __init__(
-        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, warmup_steps: int = 100
-    ) -> None:
-        super().__init__()
-        self.eps = eps
-        self.momentum = momentum
-        self.warmup_steps = warmup_steps
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.num_batches_tracked: Tensor
-
-    def forward(self, features: Tensor) -> Tensor:
-        """The normalised features (b c *space), in their own dtype; statistics are in float32."""
-        if not self.training:
-            return F.batch_norm(
-                features,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                eps=self.eps,
-            )
-        r, d = self._correct(features)
-        scale, shift = self.weight * r, self.bias + self.weight * d
-        return F.batch_norm(features, None, None, scale, shift, training=True, eps=self.eps)
-
-    @torch.no_grad()
-    def _correct(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The corrections r and d of a batch, whose statistics are then stored."""
-        mean, unbiased = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        # With momentum 1 the batch's own statistics are what is stored.
-        F.batch_norm(features, mean, unbiased, training=True, momentum=1.0)
-        count = features.numel() // features.shape[1]
-        loosened = (self.num_batches_tracked / self.warmup_steps - 1).clamp(0, 1)
-        r_max, d_max = 1 + (self.R_MAX - 1) * loosened, self.D_MAX * loosened
-        stored = torch.sqrt(self.running_var + self.eps)
-        r = torch.sqrt(unbiased * ((count - 1) / count) + self.eps) / stored
-        d = (mean - self.running_mean) / stored
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(unbiased, self.momentum)
-        self.num_batches_tracked += 1
-        return torch.clamp(r, 1 / r_max, r_max), torch.clamp(d, -d_max, d_max)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "leaky-relu": partial(F.leaky_relu_, negative_slope=0.01),
+    "elu": F.elu_,
+    "silu": partial(F.silu, inplace=True),
+    "gelu": F.gelu,
+}
 
 
-class DoubleConvolution(nn.Module):
-    """Two convolutions, each followed by the norm, where there is one, and a ReLU.
+class Block(nn.Module):
+    """Two convolutions, each followed by the norm, where there is one, and the activation.
 
     Parameters
     ----------
     settings
-        Dimensions, kernel, padding and norm.
+        Dimensions, kernel, padding, norm and activation.
     before, after
         Channels of the input and of the output.
+    middle
+        Channels between the convolutions; by default those of the output.
+    residual
+        Whether the input is added before the last activation, through a 1x1 convolution where the
+        channels differ.
     """
 
-    def __init__(self, settings: UNetSettings, before: int, after: int) -> None:
+    def __init__(
+        self,
+        settings: ConvolutionSettings,
+        before: int,
+        after: int,
+        middle: int | None = None,
+        *,
+        residual: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv1 = convolution(settings, before, after, settings.kernel_size)
-        self.norm1 = _norm(settings, after)
-        self.conv2 = convolution(settings, after, after, settings.kernel_size)
+        middle = middle or after
+        self.activate = ACTIVATIONS[settings.activation]
+        self.conv1 = convolution(settings, before, middle, settings.kernel_size)
+        self.norm1 = _norm(settings, middle)
+        self.conv2 = convolution(settings, middle, after, settings.kernel_size)
         self.norm2 = _norm(settings, after)
+        self.residual = residual
+        if residual:
+            same = before == after
+            self.shortcut = nn.Identity() if same else convolution(settings, before, after, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (b after *out) of features (b before *space)."""
-        features = torch.relu_(self.norm1(self.conv1(features)))
-        return torch.relu_(self.norm2(self.conv2(features)))
+        made: Tensor = self.norm2(self.conv2(self.activate(self.norm1(self.conv1(features)))))
+        if self.residual:
+            made = made + centre(self.shortcut(features), made.shape[2:])
+        return self.activate(made)
 
     def fold(self) -> None:
         """Take the norms, as they are in evaluation, into the convolutions before them."""
@@ -138,38 +99,59 @@ def _fold(norm: Any, layer: Any) -> None:
 def fold_norms(network: nn.Module) -> nn.Module:
     """The network itself, with the norms of its blocks folded: the same function, fewer passes."""
     for module in network.modules():
-        if isinstance(module, DoubleConvolution):
+        if isinstance(module, Block):
             module.fold()
     return network
 
 
-def convolution(settings: UNetSettings, before: int, after: int, kernel: int) -> nn.Module:
-    """A convolution with the settings' padding and dimensions, initialised as in the paper."""
+def centre(features: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The middle of features (b c *space), of these sizes: the crop of "copy and crop".
+
+    In a valid network the difference is even on every level, so that the middle is exact; with
+    same padding there is none, and nothing is copied.
+    """
+    for axis, size in enumerate(sizes, start=2):
+        features = features.narrow(axis, (features.shape[axis] - size) // 2, size)
+    return features
+
+
+def padded(features: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Features (b c *space) with zeros behind them, up to these sizes.
+
+    They are missing behind, because a pooling leaves out the last pixels that do not fill it.
+    """
+    missing = [size - have for size, have in zip(sizes, features.shape[2:], strict=True)]
+    return F.pad(features, [side for more in reversed(missing) for side in (0, more)])
+
+
+def convolution(
+    settings: ConvolutionSettings, before: int, after: int, kernel: int, *, bias: bool = True
+) -> nn.Module:
+    """A convolution with the settings' padding and dimensions, initialised as they say."""
     padding = kernel // 2 if settings.padding == "same" else 0
-    made = CONVOLUTION[settings.dimensions](before, after, kernel, padding=padding)
-    return initialise(made, before * kernel**settings.dimensions)
+    made = CONVOLUTION[settings.dimensions](before, after, kernel, padding=padding, bias=bias)
+    return initialise(made, before * kernel**settings.dimensions, settings.init)
 
 
-def up_convolution(settings: UNetSettings, before: int) -> nn.Module:
-    """The transposed convolution of kernel and stride 2 that halves the channels."""
-    made = UP_CONVOLUTION[settings.dimensions](before, before // 2, 2, stride=2)
-    return initialise(made, before)
-
-
-def initialise(made: Any, inputs: int) -> nn.Module:
-    """Gaussian weights of standard deviation sqrt(2 / N), and no bias.
+def initialise(made: Any, inputs: int, init: str = "he-normal") -> nn.Module:
+    """Random weights of variance 2 / N, normal, or of variance 1 / N, uniform; and no bias.
 
     N is the number of inputs of one output value (Ronneberger et al. 2015, section 3): k^n C_in
     for a convolution; C_in for an up-convolution of stride 2, where each output comes from one
-    input pixel. The framework's fan-in counts the latter otherwise.
+    input pixel. The framework's fan-in counts the latter otherwise. Uniform between plus and minus
+    sqrt(3 / N) is what TernausNet compares with (LeCun et al. 1998).
     """
-    nn.init.normal_(made.weight, std=math.sqrt(2 / inputs))
-    nn.init.zeros_(made.bias)
+    if init == "he-normal":
+        nn.init.normal_(made.weight, std=math.sqrt(2 / inputs))
+    else:
+        nn.init.uniform_(made.weight, -math.sqrt(3 / inputs), math.sqrt(3 / inputs))
+    if made.bias is not None:
+        nn.init.zeros_(made.bias)
     module: nn.Module = made
     return module
 
 
-def _norm(settings: UNetSettings, channels: int) -> nn.Module:
+def _norm(settings: ConvolutionSettings, channels: int) -> nn.Module:
     if settings.norm == "none":
         return nn.Identity()
     if settings.norm == "batch-renorm":

@@ -1,17 +1,43 @@
-"""The layer table of a network: shapes, parameters, connections and work."""
+"""The layer table of any network: shapes, parameters, connections and work."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
-from overtile.networks.blocks import DoubleConvolution
-from overtile.networks.unet import UNet, centre
-from overtile.settings import UNetSettings
+from overtile.networks.network import Network
+
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+PARAMETERLESS: list[tuple[tuple[type[nn.Module], ...], str]] = [
+    ((nn.MaxPool2d, nn.MaxPool3d), "max pool"),
+    ((nn.AvgPool2d, nn.AvgPool3d), "mean pool"),
+    ((nn.MaxUnpool2d, nn.MaxUnpool3d), "unpool"),
+    ((nn.Dropout, nn.Dropout2d, nn.Dropout3d), "dropout"),
+    ((nn.Upsample,), "interpolation"),
+]
+"""Layers without parameters that have a row of their own; activations have none."""
+
+OPERATIONS: dict[Callable[..., Any], str] = {
+    torch.cat: "concatenate",
+    torch.add: "add",
+    Tensor.add: "add",
+    Tensor.add_: "add",
+    Tensor.__add__: "add",
+    F.interpolate: "interpolation",
+    F.max_pool2d: "max pool",
+    F.max_pool3d: "max pool",
+}
+"""What has a row where a network does it outside of any layer."""
 
 
 @dataclass(frozen=True)
@@ -46,106 +72,143 @@ class Layer:
         return "x".join(map(str, (*self.shape[1:], self.shape[0])))
 
 
-def summarise(settings: UNetSettings, size: int) -> list[Layer]:
-    """The layers of a network in the order of the forward pass, for a square or cubic input.
+def summarise(network: Network, space: Iterable[int]) -> list[Layer]:
+    """The layers of a network in the order of the forward pass, for an image of this size.
 
     Nothing is computed: shapes come from a pass on the meta device.
+
+    Parameters
+    ----------
+    network
+        On the meta device, such as one made under ``torch.device("meta")``.
+    space
+        Size along each spatial axis, in pixels.
 
     Raises
     ------
     SizeError
         The network has no output for this size.
     """
-    with torch.device("meta"):
-        network = UNet(settings)
-        walk = _Walk()
-        for field in network.fields:
-            field.out(size)
-        space = (size,) * settings.dimensions
-        walk.rows.append(Layer("input", "image", (settings.channels, *space), 0, 0, (), 0))
-        _unet(network, torch.zeros(1, settings.channels, *space), walk)
+    image = torch.zeros(1, network.settings.channels, *space, device="meta")
+    network.check(image)  # measures the field, if it has to, before anything is written down
+    walk = _Walk(network, image)
+    with torch.no_grad(), walk:
+        network(image)
+    walk.remove()
     return walk.rows
 
 
-class _Walk:
-    """The rows so far; each layer is run, and recorded with what it was given."""
+class _Walk(TorchFunctionMode):
+    """Writes down every layer, and every operation of `OPERATIONS` outside of layers.
 
-    def __init__(self) -> None:
-        self.rows: list[Layer] = []
+    A tensor comes from the layers that made it; what has no row hands on where its inputs are from.
+    """
 
-    def run(self, name: str, layer: nn.Module, features: Tensor, source: str = "") -> Tensor:
-        result: Tensor = layer(features)
-        stored = [*layer.parameters(), *(b for b in layer.buffers() if b.ndim)]
+    def __init__(self, network: Network, image: Tensor) -> None:
+        super().__init__()
+        self.rows = [Layer("input", "image", tuple(image.shape[1:]), 0, 0, (), 0)]
+        self.origin: dict[int, tuple[str, ...]] = {id(image): ("input",)}
+        self.alive = [image]  # an id is given anew when its tensor is gone
+        self.inside = 0
+        self.hooks: list[Any] = []
+        for name, module in network.named_modules():
+            if _kind(module):
+                before = module.register_forward_pre_hook(lambda *_: self._enter())
+                after = module.register_forward_hook(
+                    lambda layer, given, made, name=name: self._leave(name, layer, given, made)
+                )
+                self.hooks += [before, after]
+
+    def remove(self) -> None:
+        """Leave the network as it was."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run it, and note where the result is from."""
+        kwargs = kwargs or {}
+        self.inside += 1  # what it does inside is its own affair
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.inside -= 1
+        if not self.inside:
+            sources = [self.origin[id(x)] for x in _tensors((args, kwargs)) if id(x) in self.origin]
+            kind = OPERATIONS.get(func)
+            if kind and (kind != "add" or len(sources) > 1):
+                number = sum(row.kind == kind for row in self.rows)
+                self._add(f"{kind}{number}", kind, None, sources, _tensors(result))
+            elif sources:
+                self._hand_on(_tensors(result), _union(sources))
+        return result
+
+    def _enter(self) -> None:
+        self.inside += 1
+
+    def _leave(self, name: str, layer: nn.Module, given: Any, made: Any) -> None:
+        self.inside -= 1
+        if not self.inside:
+            sources = [self.origin[id(x)] for x in _tensors(given) if id(x) in self.origin]
+            self._add(name, _kind(layer), layer, sources, _tensors(made), _tensors(given))
+
+    def _add(
+        self,
+        name: str,
+        kind: str,
+        layer: nn.Module | None,
+        sources: list[tuple[str, ...]],
+        made: list[Tensor],
+        given: Iterable[Tensor] = (),
+    ) -> None:
+        trainable = list(layer.parameters()) if layer else []
+        statistics = [buffer for buffer in layer.buffers() if buffer.ndim] if layer else []
         self.rows.append(
             Layer(
                 name,
-                _kind(layer),
-                tuple(result.shape[1:]),
-                sum(value.numel() for value in stored),
-                sum(value.numel() for value in layer.parameters()),
-                (source or self.rows[-1].name,),
-                _flop(layer, features, result),
+                kind,
+                tuple(made[0].shape[1:]),
+                sum(value.numel() for value in (*trainable, *statistics)),
+                sum(value.numel() for value in trainable),
+                _union(sources),
+                _flop(layer, next(iter(given)), made[0]) if layer else 0,
             )
         )
-        return result
+        self._hand_on(made, (name,))
 
-    def join(self, name: str, skip: tuple[str, Tensor], features: Tensor) -> Tensor:
-        result = torch.cat([skip[1], features], dim=1)
-        inputs = (skip[0], self.rows[-1].name)
-        shape = tuple(result.shape[1:])
-        self.rows.append(Layer(name, "crop + concatenate", shape, 0, 0, inputs, 0))
-        return result
+    def _hand_on(self, made: list[Tensor], names: tuple[str, ...]) -> None:
+        self.alive += made
+        self.origin.update((id(value), names) for value in made)
 
 
-def _unet(network: UNet, image: Tensor, walk: _Walk) -> None:
-    """The forward pass of the U-Net, layer by layer."""
-    skips: list[tuple[str, Tensor]] = []
-    features = image
-    for level, block in enumerate(network.down):
-        if level:
-            skips.append((walk.rows[-1].name, features))
-            features = walk.run(f"pool{level}", network.pool, features)
-        features = _double(f"down{level}", block, features, walk)
-    if network.settings.dropout:
-        features = walk.run("dropout", network.dropout, features)
-    for up, merge in zip(network.up, network.merge, strict=True):
-        level = len(skips) - 1
-        features = walk.run(f"up{level}", up, features)
-        source, skip = skips.pop()
-        cropped = (source, centre(skip, features.shape[2:]))
-        features = walk.join(f"join{level}", cropped, features)
-        features = _double(f"merge{level}", merge, features, walk)
-    walk.run("head", network.head, features)
+def _union(sources: list[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in sources for name in names))
 
 
-def _double(name: str, block: nn.Module, features: Tensor, walk: _Walk) -> Tensor:
-    assert isinstance(block, DoubleConvolution)
-    for part in ("conv1", "norm1", "conv2", "norm2"):
-        layer = getattr(block, part)
-        if not isinstance(layer, nn.Identity):
-            features = walk.run(f"{name}.{part}", layer, features)
-    return features
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def _kind(layer: nn.Module) -> str:
-    kernel = "x".join(map(str, getattr(layer, "kernel_size", ()))) if _is_conv(layer) else ""
-    if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d):
-        return f"up-conv {kernel}"
-    if _is_conv(layer):
-        return f"conv {kernel}"
-    if isinstance(layer, nn.Dropout):
-        return "dropout"
-    return "max pool" if isinstance(layer, nn.MaxPool2d | nn.MaxPool3d) else "norm"
+def _kind(module: nn.Module) -> str:
+    """What a layer is; empty for a module that is none."""
+    if isinstance(module, CONVOLUTIONS):
+        kernel = "x".join(map(str, module.kernel_size))
+        grouped = " in groups" if module.groups > 1 else ""
+        dilated = " dilated" if max(module.dilation) > 1 else ""
+        return f"{'up-' * isinstance(module, TRANSPOSED)}conv {kernel}{dilated}{grouped}"
+    for kinds, name in PARAMETERLESS:
+        if isinstance(module, kinds):
+            return name
+    if next(module.parameters(recurse=False), None) is None:
+        return ""
+    named = type(module).__name__
+    return "norm" if "norm" in named.lower() else named.lower()
 
 
-def _is_conv(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-
-
-def _flop(layer: Any, features: Tensor, result: Tensor) -> int:
+def _flop(layer: nn.Module, features: Tensor, result: Tensor) -> int:
     """Two operations for each weight and each position at which the kernel is applied."""
-    if not _is_conv(layer):
+    if not isinstance(layer, CONVOLUTIONS):
         return 0
-    transposed = isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d)
-    positions = features.shape[2:] if transposed else result.shape[2:]
-    return 2 * int(layer.weight.numel()) * math.prod(positions)
+    positions = features.shape[2:] if isinstance(layer, TRANSPOSED) else result.shape[2:]
+    return 2 * layer.weight.numel() * math.prod(positions)

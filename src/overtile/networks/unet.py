@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from overtile.errors import SizeError
-from overtile.geometry import unet_fields
-from overtile.networks.blocks import POOLING, DoubleConvolution, convolution, up_convolution
-from overtile.settings import UNetSettings, from_dict
+from overtile.geometry import Field
+from overtile.networks.blocks import POOLING, Block, centre, convolution, padded
+from overtile.networks.network import Network
+from overtile.networks.upsampling import up_sampling
+from overtile.settings import NetworkSettings, UNet3DSettings, UNetSettings
 
 
-class UNet(nn.Module):
-    """A contracting path, an expanding path, and skips by concatenation between them.
+class UNet(Network):
+    """U-Net: a contracting path, an expanding path, and skips between them (2015).
 
     Parameters
     ----------
     settings
-        A `UNetSettings`; or leave it out and give its values by name, the others being the
-        paper's: ``UNet(channels=3, padding="same")``.
-
-    Attributes
-    ----------
-    settings
-        As given.
-    fields
-        For each axis: which input sizes fit, what comes out, and how far the network sees.
+        A `UNetSettings`, or its values by name; see `Network`. The defaults are the paper's.
 
     Notes
     -----
     Where the paper is silent: drop-out, "at the end of the contracting path", acts once, on what
-    the bottom's two convolutions give; a norm stands between convolution and ReLU.
+    the bottom's two convolutions give; a norm stands between convolution and activation.
 
     Examples
     --------
@@ -41,25 +35,35 @@ class UNet(nn.Module):
     (1, 2, 4, 6)
     """
 
+    Settings: ClassVar[type[NetworkSettings]] = UNetSettings
+    settings: UNetSettings
+
     def __init__(self, settings: UNetSettings | None = None, **values: Any) -> None:
-        super().__init__()
-        if settings is None or values:
-            known = settings.model_dump() if settings else {}
-            settings = from_dict(UNetSettings, known | values, "UNet")
-        self.settings = settings
-        self.fields = unet_fields(settings)
-        channels = [settings.base_channels * 2**level for level in range(settings.depth + 1)]
+        super().__init__(settings, **values)
+        chosen = self.settings
+        strides, late = chosen.poolings, chosen.widening == "before-pooling"
+        skipped = [chosen.base_channels * 2**level for level in range(chosen.depth + 1)]
+        if late:
+            skipped = [2 * count for count in skipped]
+        residual = chosen.block == "residual"
         self.down = nn.ModuleList(
-            DoubleConvolution(settings, before, after)
-            for before, after in zip([settings.channels, *channels], channels, strict=False)
+            Block(chosen, before, after, after // 2 if late else None, residual=residual)
+            for before, after in zip([chosen.channels, *skipped], skipped, strict=False)
         )
-        self.pool = POOLING[settings.dimensions](2)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.up = nn.ModuleList(up_convolution(settings, count) for count in channels[:0:-1])
-        self.merge = nn.ModuleList(
-            DoubleConvolution(settings, count, count // 2) for count in channels[:0:-1]
+        unpools = chosen.up == "unpool"
+        self.pool = nn.ModuleList(
+            POOLING[chosen.dimensions](stride, return_indices=unpools) for stride in strides
         )
-        self.head = convolution(settings, settings.base_channels, settings.classes, 1)
+        self.dropout = nn.Dropout(chosen.dropout)
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        for level in reversed(range(chosen.depth)):
+            below, here = skipped[level + 1], skipped[level]
+            # Unpooling needs the channels that were pooled, and an addition those of the skip.
+            raised = below if late and chosen.skip == "concatenate" and not unpools else here
+            joined = raised + here if chosen.skip == "concatenate" else raised
+            self.up.append(up_sampling(chosen, below, raised, strides[level]))
+            self.merge.append(Block(chosen, joined, here, residual=residual))
+        self.head = convolution(chosen, skipped[0], chosen.classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (b classes *out) of images (b channels *space).
@@ -69,38 +73,58 @@ class UNet(nn.Module):
         SizeError
             The network has no output for this size, or another number of axes or channels.
         """
-        if not torch.compiler.is_exporting():  # a traced size has no value to check
-            self._check(image)
-        skips = []
+        self.check(image)
+        skips, places = [], []
         features = self.down[0](image)
-        for block in list(self.down)[1:]:
+        for pool, block in zip(self.pool, list(self.down)[1:], strict=True):
             skips.append(features)
-            features = block(self.pool(features))
+            features = pool(features)
+            if self.settings.up == "unpool":
+                features, found = features
+                places.append(found)
+            features = block(features)
         features = self.dropout(features)
         for up, merge in zip(self.up, self.merge, strict=True):
-            raised = up(features)
-            skip = centre(skips.pop(), raised.shape[2:])
-            features = merge(torch.cat([skip, raised], dim=1))
+            skip = skips.pop()
+            features = up(features, places.pop(), skip.shape[2:]) if places else up(features)
+            features = merge(self._join(skip, features))
         logits: Tensor = self.head(features)
         return logits
 
-    def _check(self, image: Tensor) -> None:
-        axes, channels = self.settings.dimensions + 2, self.settings.channels
-        if image.ndim != axes or image.shape[1] != channels:
+    def _join(self, skip: Tensor, raised: Tensor) -> Tensor:
+        """The two maps that meet at a skip, made equally large, as one."""
+        if self.settings.meet == "pad":
+            raised = padded(raised, skip.shape[2:])
+        if self.settings.skip == "none":
+            return raised
+        skip = centre(skip, raised.shape[2:])
+        return (
+            torch.cat([skip, raised], dim=1)
+            if self.settings.skip == "concatenate"
+            else skip + raised
+        )
+
+    def check_size(self, size: int, field: Field) -> None:
+        """Where maps meet by padding, any size fits that can be pooled so often."""
+        if self.settings.meet == "crop":
+            super().check_size(size, field)
+        elif size < field.grid:
             raise SizeError(
-                f"The network takes a batch of {channels}-channel images with {axes - 2} spatial "
-                f"axes, (b, {channels}, *space), not an array of shape {tuple(image.shape)}."
+                f"A side of {size} px cannot be pooled {self.settings.depth} times: expected "
+                f"{field.grid} px or more."
             )
-        for size, field in zip(image.shape[2:], self.fields, strict=True):
-            field.out(int(size))
 
 
-def centre(features: Tensor, sizes: torch.Size) -> Tensor:
-    """The middle of features (b c *space), of these sizes: the crop of "copy and crop".
+class UNet3D(UNet):
+    """3-D U-Net: channels doubled before pooling, batch norm (Çiçek et al. 2016).
 
-    In a valid network the difference is even on every level, so that the middle is exact; with
-    same padding there is none, and nothing is copied.
+    doi:10.1007/978-3-319-46723-8_49. A `UNet` with other defaults, those of `UNet3DSettings`.
+
+    Examples
+    --------
+    >>> network = UNet3D(base_channels=1)
+    >>> tuple(network(torch.zeros(1, 1, 92, 92, 100)).shape)
+    (1, 2, 4, 4, 12)
     """
-    for axis, size in enumerate(sizes, start=2):
-        features = features.narrow(axis, (features.shape[axis] - size) // 2, size)
-    return features
+
+    Settings: ClassVar[type[NetworkSettings]] = UNet3DSettings

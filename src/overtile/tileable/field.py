@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +81,8 @@ def measure(network: nn.Module, structure: Structure) -> tuple[Fields, Reach]:
 def _field(sizes: Field, seen: _Seen) -> Field:
     ahead, behind = seen.ahead[0], seen.behind[-1]
     margin = sizes.margin if sizes.padding == "valid" else max(ahead, behind)
-    field = Field(sizes.padding, sizes.grid, margin)
-    if ahead > field.lead or behind > field.margin:
+    field = replace(sizes, margin=margin)
+    if ahead > field.lead or behind > field.trail:
         raise ModelError(
             f"Along axis {seen.axis} the output lacks {margin} px on each side, but its pixels see "
             f"{max(ahead, behind)}: some layers pad and some do not. Pad every layer by half its "

@@ -62,7 +62,7 @@ class Structure:
         """Fields with the network's padding and grids, and what the output loses as their margins.
 
         Same padding loses nothing at multiples of the grid; with valid padding a size leaves what
-        is lost on each side as remainder (see `overtile.geometry.Field`).
+        is lost on each side as remainder, or another one (see `overtile.geometry.Field`).
 
         Raises
         ------
@@ -76,10 +76,10 @@ class Structure:
                     f"The output has {growth.scale} pixels along axis {growth.axis} for each pixel "
                     "of the image: expected one. Bring it to the image's resolution."
                 )
-        lost = [self._lost(growth.axis, growth.grid) for growth in grown]
-        padding: Literal["valid", "same"] = "valid" if any(lost) else "same"
+        fits = [self._fit(growth.axis, growth.grid) for growth in grown]
+        padding: Literal["valid", "same"] = "valid" if any(lost for lost, _ in fits) else "same"
         return tuple(
-            Field(padding, growth.grid, margin) for growth, margin in zip(grown, lost, strict=True)
+            Field(padding, growth.grid, *fit) for growth, fit in zip(grown, fits, strict=True)
         )
 
     def thin(self, fields: Fields) -> Shape:
@@ -90,24 +90,29 @@ class Structure:
         along = zip(self.space, fields, strict=True)
         return tuple(field.good_size(size) for size, field in along)
 
-    def _lost(self, axis: int, grid: int) -> int:
-        """What the output loses on each side along an axis, for sizes that fit."""
+    def _fit(self, axis: int, grid: int) -> tuple[int, int | None]:
+        """What the output loses on each side along an axis, for sizes that fit; their remainder.
+
+        Where a pooling leaves pixels out, more is lost: sizes that fit lose least.
+        """
         space, least, fits = list(self.space), self.space[axis], []
         for size in range(least, least + 2 * grid):
             space[axis] = size
             out = self._try(space)
-            if not isinstance(out, Exception):
-                lost = size - out[axis]
-                if lost >= 0 and lost % 2 == 0 and (size - lost // 2) % grid == 0:
-                    fits.append(lost // 2)
+            lost = -1 if isinstance(out, Exception) else size - out[axis]
+            if lost >= 0 and lost % 2 == 0:
+                usual = (size - lost // 2) % grid == 0
+                if usual or lost:
+                    fits.append((lost // 2, not usual, None if usual else size % grid))
         if not fits:
             raise ModelError(
                 f"For images of {per_axis(self.space)} px the output has {self._try(self.space)} "
                 f"px: expected as many along axis {axis} where the size is a multiple of {grid}, "
-                f"or 2 m px less where it is m more than a multiple of {grid}. Pad every "
-                "convolution by half its kernel, or crop the output."
+                "or an even number of pixels less. Pad every convolution by half its kernel, or "
+                "crop the output."
             )
-        return min(fits)
+        margin, _, remainder = min(fits, key=lambda fit: fit[:2])
+        return margin, remainder
 
     def grow(self) -> list[Growth]:
         """How every operation's shapes grow with the image along each axis."""

@@ -181,7 +181,7 @@ def _plan(
     data: _Data, settings: Settings, budget: Budget, device: torch.device, started: float
 ) -> tuple[Settings, int]:
     """Settings with precision and layout measured, and the number of steps."""
-    fields = networks.build(settings.network).fields
+    fields = networks.fields_of(settings.network)
     load = data.loader(settings, fields)
 
     def next_batch() -> Batch:
@@ -248,7 +248,7 @@ def _model(
 
 
 def _calibrate(
-    network: networks.UNet, data: _Data, settings: Settings, device: torch.device
+    network: networks.Network, data: _Data, settings: Settings, device: torch.device
 ) -> None:
     """Shift the logits to what the training images, as prediction sees them, say of the classes."""
     tiler = Tiler(
@@ -269,8 +269,7 @@ def _calibrate(
         for place, logits in tiler.logits(image, step if len(step) == 3 else None)
     )
     shift = logit_shift(predicted, settings.loss.activation)
-    with torch.no_grad():
-        network.head.get_parameter("bias").add_(shift.to(device))
+    network.shift_logits(shift.to(device))
 
 
 def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
@@ -292,7 +291,9 @@ def _smallest_object(examples: Sequence[Example]) -> int:
     return int(np.percentile(areas, 2) / 2) if areas.size else 0
 
 
-def _test_window(example: Example, normalisation: Normalisation, network: networks.UNet) -> Arrays:
+def _test_window(
+    example: Example, normalisation: Normalisation, network: networks.Network
+) -> Arrays:
     """A window of a training image and its logits, by which a loaded model is checked."""
     side = _alike(TEST_PX, len(network.fields))
     sizes = [field.good_size(side) for field in network.fields]

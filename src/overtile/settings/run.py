@@ -1,91 +1,21 @@
-"""Everything a run needs, typed: a wrong key, a wrong value or a clash stops here with its name.
-
-Settings are frozen pydantic models, nested by the part of the run they steer, and they are written
-as YAML with every value in it, so that the file in a model folder says all that was done.
-"""
+"""Settings of a training run."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from overtile.errors import SettingsError
+from overtile.settings.networks import Share
+from overtile.settings.reading import Frozen
+from overtile.settings.table import AnyNetwork
+from overtile.settings.unet import UNetSettings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["softmax", "sigmoid"]
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["contiguous", "channels_last"]
-
-
-class Frozen(BaseModel):
-    """A group of settings: immutable, and refusing keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class UNetSettings(Frozen):
-    """The U-Net family of Ronneberger et al. 2015 (arXiv:1505.04597); the defaults are the paper's.
-
-    Attributes
-    ----------
-    dimensions
-        Spatial dimensions, 2 or 3.
-    channels, classes
-        Channels of the image, and of the output.
-    padding
-        ``valid``: convolutions without padding, output smaller than input (the paper).
-        ``same``: zero-padded convolutions, output as large as the input.
-    depth
-        Number of poolings.
-    base_channels
-        Channels of the first level; each level below has twice as many.
-    kernel_size
-        Of the convolutions, in pixels. Odd with same padding.
-    norm
-        After each convolution: ``none`` (the paper), ``batch``, or ``batch-renorm`` (Ioffe 2017,
-        arXiv:1702.03275). Both are exact in tiles, because prediction uses stored statistics.
-        ``instance`` (Ulyanov et al. 2016, arXiv:1607.08022) and ``group`` (Wu and He 2018,
-        arXiv:1803.08494; groups of 8 channels) look at the whole window, so that tiles can only be
-        blended; they are for comparison.
-    dropout
-        Probability at the end of the contracting path, in training only.
-    """
-
-    name: Literal["unet"] = "unet"
-    dimensions: Literal[2, 3] = 2
-    channels: Annotated[int, Field(ge=1)] = 1
-    classes: Annotated[int, Field(ge=1)] = 2
-    padding: Literal["valid", "same"] = "valid"
-    depth: Annotated[int, Field(ge=1, le=8)] = 4
-    base_channels: Annotated[int, Field(ge=1)] = 64
-    kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
-    norm: Literal["none", "batch", "batch-renorm", "instance", "group"] = "none"
-    dropout: Share = 0.5
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether tiles of the network give what the whole image gives."""
-        return self.norm not in ("instance", "group")
-
-    @model_validator(mode="after")
-    def _same_needs_odd(self) -> Self:
-        if self.padding == "same" and self.kernel_size % 2 == 0:
-            raise ValueError(
-                f"kernel_size {self.kernel_size} is even, which same padding cannot centre on a "
-                f"pixel: use {self.kernel_size + 1}, or padding 'valid'"
-            )
-        return self
 
 
 class PixelWeightSettings(Frozen):
@@ -259,7 +189,7 @@ class Settings(Frozen):
     """
 
     preset: Literal["default", "paper"] = "default"
-    network: UNetSettings = UNetSettings()
+    network: AnyNetwork = UNetSettings()
     window: WindowSettings = WindowSettings()
     pixel_weight: PixelWeightSettings = PixelWeightSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -291,59 +221,3 @@ class Settings(Frozen):
                 f"give one number for all, or one for each of {' '.join('zyx'[-dimensions:])}"
             )
         return self
-
-
-T = TypeVar("T", bound=Frozen)
-
-
-def to_yaml(settings: Frozen) -> str:
-    """Settings as YAML text, in the order of their definition."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-
-
-def from_yaml(kind: type[T], text: str, origin: str) -> T:
-    """Settings of a kind from YAML text; `origin` names the text in an error.
-
-    Raises
-    ------
-    SettingsError
-        Not YAML, not a mapping, a key that does not exist, a value out of range, or a clash.
-    """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{origin} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise SettingsError(f"{origin} holds no settings: expected 'key: value' lines.")
-    return from_dict(kind, content, origin)
-
-
-def from_dict(kind: type[T], content: dict[str, Any], origin: str) -> T:
-    """Settings of a kind from a dictionary; raises as `from_yaml` does."""
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise SettingsError(f"{origin}: {_sentence(kind, error)}") from error
-
-
-def _sentence(kind: type[Frozen], error: ValidationError) -> str:
-    """What pydantic found, one clause a finding, each with the place and what would work."""
-    clauses = []
-    for finding in error.errors():
-        place = ".".join(str(part) for part in finding["loc"])
-        message = finding["msg"].removeprefix("Value error, ")
-        if finding["type"] == "extra_forbidden":
-            known = _keys_at(kind, finding["loc"][:-1])
-            message = f"there is no such setting; known here: {', '.join(known)}"
-        elif finding["type"] != "value_error":
-            message = f"{message}, not {finding['input']!r}"
-        clauses.append(f"{place}: {message}" if place else message)
-    return "; ".join(clauses) + "."
-
-
-def _keys_at(kind: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    for part in place:
-        inner = kind.model_fields[str(part)].annotation
-        assert isinstance(inner, type) and issubclass(inner, BaseModel)
-        kind = inner
-    return list(kind.model_fields)

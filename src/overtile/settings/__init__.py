@@ -1,0 +1,43 @@
+"""Everything a run needs, typed: a wrong key, a wrong value or a clash stops here with its name.
+
+Settings are frozen pydantic models, nested by the part of the run they steer, and they are written
+as YAML with every value in it, so that the file in a model folder says all that was done.
+"""
+
+from overtile.settings.networks import ConvolutionSettings, NetworkSettings, Padding
+from overtile.settings.reading import Frozen, from_dict, from_yaml, to_yaml
+from overtile.settings.run import (
+    Activation,
+    AugmentSettings,
+    Layout,
+    LossSettings,
+    OptimiserSettings,
+    PixelWeightSettings,
+    Precision,
+    Settings,
+    WindowSettings,
+)
+from overtile.settings.table import NETWORK_SETTINGS
+from overtile.settings.unet import UNet3DSettings, UNetSettings
+
+__all__ = [
+    "NETWORK_SETTINGS",
+    "Activation",
+    "AugmentSettings",
+    "ConvolutionSettings",
+    "Frozen",
+    "Layout",
+    "LossSettings",
+    "NetworkSettings",
+    "OptimiserSettings",
+    "Padding",
+    "PixelWeightSettings",
+    "Precision",
+    "Settings",
+    "UNet3DSettings",
+    "UNetSettings",
+    "WindowSettings",
+    "from_dict",
+    "from_yaml",
+    "to_yaml",
+]

@@ -1,0 +1,34 @@
+"""The settings of all networks, by name."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from overtile.settings.networks import NetworkSettings
+from overtile.settings.unet import UNet3DSettings, UNetSettings
+
+NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {
+    "unet": UNetSettings,
+    "unet3d": UNet3DSettings,
+}
+"""Name -> settings. A new network is a file and a line here, and the same in `networks`."""
+
+
+def _name(network: Any) -> str:
+    """Which network is meant; a U-Net where no name is given."""
+    if isinstance(network, dict):
+        return str(network.get("name", "unet"))
+    return str(getattr(network, "name", network))
+
+
+if TYPE_CHECKING:
+    AnyNetwork = NetworkSettings
+else:
+    AnyNetwork = Annotated[
+        reduce(or_, (Annotated[kind, Tag(name)] for name, kind in NETWORK_SETTINGS.items())),
+        Discriminator(_name),
+    ]
