@@ -90,6 +90,8 @@ class Origin(Frozen):
         Evaluation warns when it is given one of them.
     held_out
         Names of the images that were left out and never read.
+    started_from
+        What the network had from an earlier model, in a sentence.
     """
 
     versions: dict[str, str]
@@ -100,6 +102,7 @@ class Origin(Frozen):
     seconds: float
     images: dict[str, str]
     held_out: tuple[str, ...] = ()
+    started_from: str | None = None
 
 
 class Manifest(Frozen):

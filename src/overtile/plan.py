@@ -82,8 +82,20 @@ def paper_settings(network: str = "unet") -> Settings:
     )
 
 
-def resolve(settings: Preset | Settings, network: str | None = None) -> Settings:
-    """A preset's settings, for a network by its name; or settings as they are given.
+def resolve(
+    settings: Preset | Settings, network: str | None = None, earlier: Settings | None = None
+) -> Settings:
+    """A preset's settings, or settings as they are given.
+
+    Parameters
+    ----------
+    settings
+        A preset, or all settings.
+    network
+        Its name, for a preset.
+    earlier
+        Settings of the model that training starts from: a preset then takes its network, unless
+        another is named.
 
     Raises
     ------
@@ -91,7 +103,10 @@ def resolve(settings: Preset | Settings, network: str | None = None) -> Settings
         There is no such network, or one is named beside settings that hold their own.
     """
     if not isinstance(settings, Settings):
-        return PRESETS[settings](network or "unet")
+        chosen = PRESETS[settings](network or "unet")
+        if earlier is None or network is not None:
+            return chosen
+        return chosen.model_copy(update={"network": earlier.network, "border": earlier.border})
     if network is not None:
         raise SettingsError(
             f"The settings hold a network, {settings.network.name}, and {network} is asked for: "

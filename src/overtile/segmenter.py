@@ -258,6 +258,7 @@ def train(
     holdout: str | Iterable[int] | None = None,
     settings: Preset | Settings = "default",
     network: str | None = None,
+    start: str | Path | Model | None = None,
     labels_are: Literal["auto"] | Kind = "auto",
     output: str | Path | None = None,
     resume: bool = False,
@@ -280,6 +281,9 @@ def train(
         ``default``, ``paper``, or all settings.
     network
         Its name, where the settings are a preset's; a U-Net by default.
+    start
+        An earlier model to start from. Where the settings are a preset's and no network is named,
+        its network is trained; layers for other channels or classes begin anew.
     labels_are
         ``classes``, ``instances``, or ``auto`` to tell by their values.
     output
@@ -303,7 +307,8 @@ def train(
     from overtile.training import train as train_model
     from overtile.training.state import State
 
-    chosen = plan.resolve(settings, network)
+    earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
+    chosen = plan.resolve(settings, network, earlier.settings if earlier else None)
     pairs = layouts.pairs(images, labels, chosen.network.dimensions)
     held_out: tuple[str, ...] = ()
     if holdout is not None:
@@ -324,6 +329,7 @@ def train(
         budget,
         kind=labels_are,
         held_out=held_out,
+        start=None if earlier is None else (_name_of(start), earlier.parameters),
         state=state,
         started=started,
         on_step=on_step,
@@ -332,6 +338,10 @@ def train(
         storage.save(model, folder, overwrite=overwrite)
         state.remove()
     return Segmenter(model)
+
+
+def _name_of(start: str | Path | Model | None) -> str:
+    return Path(start).name if isinstance(start, str | Path) else "the earlier model"
 
 
 def evaluate(

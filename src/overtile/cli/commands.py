@@ -126,6 +126,12 @@ def train(
             "network.dimensions=3 trains on volumes.",
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="An earlier model whose network, as far as it fits, to start from."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     labels_are: Meaning = LabelsAre.auto,
     resume: Annotated[
@@ -134,16 +140,15 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on images and labels, for as long as you give it."""
-    from overtile.cli.training import run_training
+    from overtile.cli.training import choose_settings, run_training
 
+    changes = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
     run_training(
         images,
         labels,
         output,
-        preset.value,
-        network,
-        settings,
-        [*(setting or []), *([] if seed is None else [f"seed={seed}"])],
+        choose_settings(preset.value, settings, network, start, changes),
+        start=start,
         minutes=minutes,
         steps=steps,
         epochs=epochs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from overtile import model as storage
 from overtile import segmenter
 from overtile.cli import STARTED
 from overtile.cli.changing import change
@@ -14,19 +15,31 @@ from overtile.plan import Preset, resolve
 from overtile.settings import Settings, from_yaml
 
 
-def run_training(
-    images: Path,
-    labels: Path,
-    output: Path,
+def choose_settings(
     preset: Preset,
-    network: str | None,
     file: Path | None,
+    network: str | None,
+    start: Path | None,
     changes: list[str],
-    **options: Any,
+) -> Settings:
+    """The settings that the options of a training ask for; changes are made last.
+
+    Raises
+    ------
+    SettingsError
+        What is refused, by its name.
+    ModelError
+        The model to start from cannot be read.
+    """
+    earlier = storage.load(start).settings if start is not None else None
+    chosen = resolve(preset if file is None else _read(file), network, earlier)
+    return change(chosen, changes)
+
+
+def run_training(
+    images: Path, labels: Path, output: Path, settings: Settings, **options: Any
 ) -> None:
     """Train, with a progress bar, and say what came of it."""
-    chosen = resolve(preset if file is None else _read(file), network)
-    settings = change(chosen, changes)
     with training_progress() as tell:
         made = segmenter.train(
             images,
@@ -44,6 +57,8 @@ def run_training(
             f"Training stopped at step {origin.steps} of {origin.planned_steps}, because {why}; "
             "the model is usable."
         )
+    if origin.started_from:
+        say(origin.started_from)
     chosen = made.model.settings
     count = sum(value.size for value in made.model.parameters.values())
     say(

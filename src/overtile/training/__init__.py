@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from overtile.tiles import Tile
 from overtile.training.calibration import logit_shift
 from overtile.training.loop import Progress, Result, run
 from overtile.training.state import Run, State
+from overtile.training.transfer import start_from
 
 __all__ = ["Progress", "State", "train"]
 
@@ -53,6 +55,7 @@ def train(
     *,
     kind: Literal["auto"] | Kind = "auto",
     held_out: tuple[str, ...] = (),
+    start: tuple[str, Arrays] | None = None,
     state: State | None = None,
     started: float | None = None,
     on_step: Callable[[Progress], None] = lambda _: None,
@@ -71,6 +74,8 @@ def train(
         What the label values are.
     held_out
         Names of images kept for evaluation, to be recorded in the model.
+    start
+        Name and parameters of an earlier model; what fits of them is where training begins.
     state
         Where the run is kept while it goes on; it goes on from there where something is kept.
     started
@@ -83,19 +88,25 @@ def train(
     DataError
         Images or labels that cannot be learnt from, or other data than those of the run kept.
     SettingsError
-        Settings that do not fit the data, too little time for one step, or training diverged.
+        Settings that do not fit the data, an earlier model that does not fit the network, too
+        little time for one step, or training diverged.
     """
     started = time.monotonic() if started is None else started
     data = _Data(pairs, settings, kind)
     device = best_device()
     kept = state.read() if state is not None else None
+    reuse = None
     if kept is not None:
         data.check_same(kept.images)
-        settings, steps = kept.settings, kept.steps
+        settings, steps, reuse = kept.settings, kept.steps, kept.started_from
+        network = networks.build(settings.network, settings.seed)
         deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
     else:
         shapes = [example.target.shape for example in data.examples]
         settings = fit_to_data(settings, data.channels, len(data.meaning.names), shapes)
+        network = networks.build(settings.network, settings.seed)
+        if start is not None:
+            reuse = str(start_from(network, start[1], start[0]))
         settings, steps = _plan(data, settings, budget, device, started)
         deadline = started + _seconds(budget.minutes)
         if state is not None:
@@ -106,9 +117,10 @@ def train(
                     minutes=budget.minutes,
                     spent_s=time.monotonic() - started,
                     images=data.digests,
+                    started_from=reuse,
                 )
             )
-    step = Step(networks.build(settings.network, settings.seed), settings).to(device)
+    step = Step(network, settings).to(device)
     result = run(
         step,
         data.loader(settings, step.network.fields),
@@ -117,7 +129,9 @@ def train(
         checkpoint=state.checkpoint if state is not None else None,
         on_step=on_step,
     )
-    return _model(data, settings, result, steps, device, held_out, started)
+    model = _model(data, settings, result, steps, device, held_out, started)
+    origin = model.origin.model_copy(update={"started_from": reuse})
+    return replace(model, origin=origin)
 
 
 def _seconds(minutes: float | None) -> float:

@@ -20,6 +20,8 @@ class Run(Frozen):
         Of the time, before the first step.
     images
         Name -> digest of the pixels.
+    started_from
+        What the network had from an earlier model, in a sentence.
     """
 
     settings: Settings
@@ -27,6 +29,7 @@ class Run(Frozen):
     minutes: float | None
     spent_s: float
     images: dict[str, str]
+    started_from: str | None = None
 
 
 class State:
