@@ -24,6 +24,8 @@ from overtile.tileable import tiling_error
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"depth": 2, "base_channels": 3, "dropout": 0, "norm": "batch", "channels": 2},
     "unet3d": {"depth": 1, "base_channels": 2, "classes": 3},
+    "fcn": {"stride": 8, "base_channels": 2, "fc_channels": 6, "dropout": 0, "channels": 3},
+    "patchnet": {"base_channels": 4, "fc_channels": 5},
 }
 """Of every network one that runs in a moment."""
 
@@ -83,8 +85,11 @@ def test_it_is_an_ordinary_module(network: Network) -> None:
     sum(logits.square().mean() for logits in network.heads(image)).backward()
     optimiser.step()
     for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert not torch.equal(parameter, before[name]) or not parameter.grad.any(), name
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            # A bias before a batch norm has a gradient of rounding errors only.
+            moved = not torch.equal(parameter, before[name])
+            assert moved or parameter.grad.abs().max() < 1e-6, name
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
     again = build(network.settings, seed=2)
@@ -157,8 +162,8 @@ def test_its_table_is_what_it_has(network: Network) -> None:
     logits = network.eval()(image)
     assert [row.shape for row in layers if "conv " in row.kind] == shapes
     assert layers[-1].shape == tuple(logits.shape[1:])
-    trained = {p for name, p in network.named_parameters() if not name.startswith("heads.")}
-    assert sum(row.trainable for row in layers) == sum(p.numel() for p in trained)
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert sum(row.trainable for row in layers) == trained
 
 
 def test_others_are_refused(network: Network) -> None:

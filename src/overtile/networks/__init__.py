@@ -5,13 +5,20 @@ from __future__ import annotations
 import torch
 
 from overtile.geometry import Fields
+from overtile.networks.fcn import FCN
 from overtile.networks.network import Network
+from overtile.networks.patchnet import PatchNet
 from overtile.networks.unet import UNet, UNet3D
 from overtile.settings import NetworkSettings
 
-__all__ = ["NETWORKS", "Network", "UNet", "UNet3D", "build", "fields_of"]
+__all__ = ["FCN", "NETWORKS", "Network", "PatchNet", "UNet", "UNet3D", "build", "fields_of"]
 
-NETWORKS: dict[str, type[Network]] = {"unet": UNet, "unet3d": UNet3D}
+NETWORKS: dict[str, type[Network]] = {
+    "unet": UNet,
+    "unet3d": UNet3D,
+    "fcn": FCN,
+    "patchnet": PatchNet,
+}
 """Name -> network. A new one is a file and a line here, and the same in `settings`."""
 
 

@@ -162,15 +162,15 @@ class _Walk(TorchFunctionMode):
         made: list[Tensor],
         given: Iterable[Tensor] = (),
     ) -> None:
-        trainable = list(layer.parameters()) if layer else []
+        parameters = list(layer.parameters()) if layer else []
         statistics = [buffer for buffer in layer.buffers() if buffer.ndim] if layer else []
         self.rows.append(
             Layer(
                 name,
                 kind,
                 tuple(made[0].shape[1:]),
-                sum(value.numel() for value in (*trainable, *statistics)),
-                sum(value.numel() for value in trainable),
+                sum(value.numel() for value in (*parameters, *statistics)),
+                sum(value.numel() for value in parameters if value.requires_grad),
                 _union(sources),
                 _flop(layer, next(iter(given)), made[0]) if layer else 0,
             )

@@ -4,7 +4,9 @@ Settings are frozen pydantic models, nested by the part of the run they steer, a
 as YAML with every value in it, so that the file in a model folder says all that was done.
 """
 
+from overtile.settings.fcn import FCNSettings
 from overtile.settings.networks import ConvolutionSettings, NetworkSettings, Padding
+from overtile.settings.patchnet import PatchNetSettings
 from overtile.settings.reading import Frozen, from_dict, from_yaml, to_yaml
 from overtile.settings.run import (
     Activation,
@@ -25,12 +27,14 @@ __all__ = [
     "Activation",
     "AugmentSettings",
     "ConvolutionSettings",
+    "FCNSettings",
     "Frozen",
     "Layout",
     "LossSettings",
     "NetworkSettings",
     "OptimiserSettings",
     "Padding",
+    "PatchNetSettings",
     "PixelWeightSettings",
     "Precision",
     "Settings",

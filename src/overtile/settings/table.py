@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from overtile.settings.fcn import FCNSettings
 from overtile.settings.networks import NetworkSettings
+from overtile.settings.patchnet import PatchNetSettings
 from overtile.settings.unet import UNet3DSettings, UNetSettings
 
 NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {
     "unet": UNetSettings,
     "unet3d": UNet3DSettings,
+    "fcn": FCNSettings,
+    "patchnet": PatchNetSettings,
 }
 """Name -> settings. A new network is a file and a line here, and the same in `networks`."""
 
