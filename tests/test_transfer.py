@@ -70,6 +70,11 @@ class TestWhatIsReused:
 
 
 class TestChoosing:
+    def test_a_network_too_deep_for_the_images(self) -> None:
+        deep = SMALL.model_copy(update={"network": SMALL.network.model_copy(update={"depth": 7})})
+        with pytest.raises(SettingsError, match=r"pools 128 px into one, and no image .* 96 x 80"):
+            overtile.train(IMAGE, CELLS, steps=1, settings=deep)
+
     def test_a_preset_takes_the_network_of_the_earlier_model(self) -> None:
         chosen = plan.resolve("default", None, SMALL)
         assert chosen.network == SMALL.network

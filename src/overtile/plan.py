@@ -12,7 +12,7 @@ import torch
 from overtile import networks
 from overtile.engines.torch import native_precision
 from overtile.errors import SettingsError
-from overtile.geometry import Fields
+from overtile.geometry import Fields, per_axis
 from overtile.settings import (
     NETWORK_SETTINGS,
     AugmentSettings,
@@ -54,7 +54,7 @@ def default_settings(network: str = "unet") -> Settings:
         window=WindowSettings(size_px=256, batch_size=4),
         pixel_weight=PixelWeightSettings(border_weight=5.0, balance_classes=False),
         optimiser=OptimiserSettings(name="adamw", learning_rate=2e-3, weight_decay=0.01),
-        border="own" if chosen.padding == "same" else "mirror",
+        border=chosen.border,
         averaging=0.998,
         calibrate=True,
     )
@@ -70,10 +70,11 @@ def paper_settings(network: str = "unet") -> Settings:
     this momentum worth 1e-2), no weight decay, drop-out probability 0.5, flips, no scaling.
     Another network comes with the defaults of its own paper.
     """
+    sides: dict[str, int | tuple[int, ...]] = {"unet": 572, "unet3d": (116, 132, 132)}
     return Settings(
         preset="paper",
         network=_kind(network)(),
-        window=WindowSettings(size_px=572, batch_size=1),
+        window=WindowSettings(size_px=sides.get(network, 576), batch_size=1),
         augment=AugmentSettings(deform=1.0, scale=0.0, noise=0.0),
         optimiser=OptimiserSettings(
             name="sgd", learning_rate=1e-4, momentum=0.99, weight_decay=0.0, schedule="constant"
@@ -150,10 +151,17 @@ def fit_to_data(
     Raises
     ------
     SettingsError
-        The network has no output for the window, even so.
+        The network has no output for the window, even so, or is too deep for the images.
     """
     network = settings.network.model_copy(update={"channels": channels, "classes": classes})
     fields, window = networks.fields_of(network), settings.window
+    longest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+    if all(field.grid > size for field, size in zip(fields, longest, strict=True)):
+        raise SettingsError(
+            f"The network pools {per_axis(field.grid for field in fields)} px into one, and no "
+            f"image is larger than {per_axis(longest)} px: it is too deep for them. Use a lower "
+            "network.depth, or a network with fewer poolings."
+        )
     if settings.preset == "default":
         own = network.dimensions == 3 and window.size_px == default_settings().window.size_px
         window = (_of_volumes if own else _shrunk)(window, fields, shapes)

@@ -42,6 +42,8 @@ def change(settings: Settings, changes: Sequence[str]) -> Settings:
     content = settings.model_dump(mode="json")
     for text in changes:
         key, value = parse_change(text)
+        if key == "network.name":
+            content["network"] = {}  # another network has other settings
         *groups, name = key.split(".")
         inside = content
         for group in groups:

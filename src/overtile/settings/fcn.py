@@ -31,6 +31,11 @@ class FCNSettings(NetworkSettings):
     fc_channels: Whole = 4096
     dropout: Share = 0.5
 
+    @property
+    def border(self) -> Literal["mirror", "own"]:
+        """Mirrored: the zeros beyond its coarse maps would pull the edge's logits to zero."""
+        return "mirror"
+
     def thin(self) -> Self:
         """With one channel on the first level, and without what acts pixel by pixel."""
         thin = super().thin()

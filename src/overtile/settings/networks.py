@@ -43,6 +43,11 @@ class NetworkSettings(Frozen):
         return cls()
 
     @property
+    def border(self) -> Literal["mirror", "own"]:
+        """How presets let prediction treat the image's edge: see `overtile.geometry`."""
+        return "own" if self.padding == "same" else "mirror"
+
+    @property
     def is_exact(self) -> bool:
         """Whether tiles of the network give what the whole image gives."""
         return True
