@@ -12,7 +12,7 @@ FLOORS = [
     ["geometry", "image", "machine", "settings", "tiles"],
     ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "sample"],
     ["augment", "losses", "networks", "tileable"],
-    ["dataset", "doctor", "engines", "layouts", "model", "plan", "step"],
+    ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
     ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],
     ["evaluation"],
     ["training"],
@@ -49,7 +49,7 @@ FREE_OF_TORCH = {
         "journal",
         "evaluation",
     ),
-    *("layouts", "doctor", "pictures", "report"),
+    *("layouts", "doctor", "pictures", "pruning", "report"),
 }
 
 

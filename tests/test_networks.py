@@ -24,6 +24,7 @@ from overtile.tileable import tiling_error
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"depth": 2, "base_channels": 3, "dropout": 0, "norm": "batch", "channels": 2},
     "unet3d": {"depth": 1, "base_channels": 2, "classes": 3},
+    "unetpp": {"depth": 2, "base_channels": 3, "norm": "batch", "classes": 3},
     "fcn": {"stride": 8, "base_channels": 2, "fc_channels": 6, "dropout": 0, "channels": 3},
     "patchnet": {"base_channels": 4, "fc_channels": 5},
 }
@@ -159,7 +160,7 @@ def test_its_table_is_what_it_has(network: Network) -> None:
     for module in network.modules():
         if isinstance(module, kinds):
             module.register_forward_hook(lambda _, __, made: shapes.append(tuple(made.shape[1:])))
-    logits = network.eval()(image)
+    logits = network.eval().heads(image)[-1]
     assert [row.shape for row in layers if "conv " in row.kind] == shapes
     assert layers[-1].shape == tuple(logits.shape[1:])
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -26,6 +26,7 @@ from overtile.engines.choice import open_engine
 from overtile.errors import MissingError, OutputError, OvertileError, optional
 from overtile.image import Image, Planes, Store
 from overtile.machine import reused_memory
+from overtile.pruning import prune
 from overtile.settings import Precision
 from overtile.tileplan import AHEAD
 from overtile.tiler import Kind, Tiler, tiler_of
@@ -166,6 +167,8 @@ class Job:
         What computes.
     kind, step
         What is computed, and the sides of a tile.
+    pruned
+        The level to which the model is pruned.
     """
 
     model: Path
@@ -176,6 +179,7 @@ class Job:
     threads: int
     kind: Kind
     step: tuple[int, ...]
+    pruned: int | None = None
 
 
 def open_image(path: Path) -> Image:
@@ -188,7 +192,7 @@ def open_image(path: Path) -> Image:
 def open_work(job: Job) -> Work:
     """The work of a job, opened once in each process, which computes tiles until it ends."""
     _MEMORY.enter_context(reused_memory())
-    model = storage.load(job.model)
+    model = prune(storage.load(job.model), job.pruned)
     engine = open_engine(model, job.model, job.engine, job.precision, job.threads)
     planes = Planes(open_image(job.source), model.settings.network.dimensions)
     tiler = tiler_of(model, engine)

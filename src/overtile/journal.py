@@ -26,6 +26,8 @@ class Run(Frozen):
     ----------
     overtile, model
         Version, and the SHA-256 of the model's manifest, which holds those of all its files.
+    pruned
+        The level to which the model was pruned, or None.
     engine, library, precision, threads
         What computes: another one would round otherwise.
     content, source, shape, dtype, modified
@@ -49,6 +51,7 @@ class Run(Frozen):
     modified: int
     step: tuple[int, ...]
     tiles: int
+    pruned: int | None = None
 
 
 class Journal:

@@ -112,6 +112,7 @@ class Manifest(Frozen):
     classes: Classes
     normalisation: NormalisationRecord
     fields: tuple[FieldRecord, ...]
+    levels: tuple[tuple[FieldRecord, ...], ...]
     origin: Origin
     checksums: dict[str, str]
 
@@ -135,7 +136,12 @@ class Model:
     parameters
         The state of the network that ``networks.build(settings.network)`` makes.
     test
-        ``image``: a normalised window (1 c *space) float32; ``logits``: the network's (1 k *out).
+        ``image``: a normalised window (1 c *space) float32; ``logits``: the network's (1 k *out);
+        ``logits_1``, ...: those of the smaller networks that it holds, from level 1 on.
+    levels
+        The fields of these smaller networks, to which `overtile.pruning` prunes.
+    pruned
+        The level to which the model was pruned since it was read from its folder, or made.
     """
 
     settings: Settings
@@ -146,6 +152,8 @@ class Model:
     parameters: Arrays
     test: Arrays
     history: tuple[HistoryRow, ...]
+    levels: tuple[Fields, ...] = ()
+    pruned: int | None = None
 
 
 def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
@@ -169,7 +177,8 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         normalisation=NormalisationRecord(
             mean=model.normalisation.mean, std=model.normalisation.std
         ),
-        fields=tuple(FieldRecord(**vars(field)) for field in model.fields),
+        fields=_records(model.fields),
+        levels=tuple(map(_records, model.levels)),
         origin=model.origin,
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
@@ -230,11 +239,12 @@ def load(folder: Path) -> Model:
         settings=settings,
         classes=manifest.classes,
         normalisation=Normalisation(manifest.normalisation.mean, manifest.normalisation.std),
-        fields=tuple(Field(**record.model_dump()) for record in manifest.fields),
+        fields=_fields(manifest.fields),
         origin=manifest.origin,
         parameters=parameters,
         test=test,
         history=_history_from_csv(files[HISTORY].decode()),
+        levels=tuple(map(_fields, manifest.levels)),
     )
 
 
@@ -277,6 +287,14 @@ def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
             "Copy the whole folder again."
         )
     return content
+
+
+def _records(fields: Fields) -> tuple[FieldRecord, ...]:
+    return tuple(FieldRecord(**vars(field)) for field in fields)
+
+
+def _fields(records: tuple[FieldRecord, ...]) -> Fields:
+    return tuple(Field(**record.model_dump()) for record in records)
 
 
 def _plain(arrays: Arrays) -> Arrays:

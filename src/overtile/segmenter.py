@@ -27,6 +27,7 @@ from overtile.model import Model
 from overtile.objects import find_objects
 from overtile.pictures import colours
 from overtile.prediction import Predictor
+from overtile.pruning import prune as pruned
 from overtile.settings import Precision, Settings
 from overtile.tileplan import TilePlan
 from overtile.tiler import tiler_of
@@ -231,18 +232,27 @@ def load(
     precision: Precision | Literal["auto"] = "auto",
     threads: int | None = None,
     inexact: bool = False,
+    prune: int | None = None,
 ) -> Segmenter:
-    """The segmenter whose model was saved in a folder; parameters are those of `Segmenter`.
+    """The segmenter whose model was saved in a folder; other parameters are those of `Segmenter`.
+
+    Parameters
+    ----------
+    prune
+        For a UNet++: the level to prune it to, from 1, the smallest and fastest, to its depth, the
+        whole network.
 
     Raises
     ------
+    SettingsError
+        The network has no such level, or it was not trained.
     ModelError
         No model there, or it is damaged, foreign, of a later format, or altered.
     MissingError
         The engine's library is not installed.
     """
     folder = Path(folder)
-    model = storage.load(folder)
+    model = pruned(storage.load(folder), prune)
     return Segmenter(
         model, folder, engine=engine, precision=precision, threads=threads, inexact=inexact
     )

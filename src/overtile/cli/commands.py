@@ -64,6 +64,12 @@ EngineName = Annotated[
 ]
 
 
+Prune = Annotated[
+    int | None,
+    typer.Option(help="For a UNet++: the level to prune it to; 1 is the smallest and fastest."),
+]
+
+
 @app.command()
 def sample(
     folder: Annotated[Path, typer.Argument(help="Gets images/ and labels/.")],
@@ -197,6 +203,7 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the plan and its reasons first.")
     ] = False,
+    prune: Prune = None,
     engine: EngineName = None,
     precision: Precision = None,
     threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
@@ -248,6 +255,7 @@ def predict(
         precision.value if precision else None,
         threads,
         inexact=inexact,
+        prune=prune,
     )
     run_prediction(
         segmenter, images, output, options, overlay, measurements=measurements, explain=explain
@@ -258,15 +266,20 @@ def predict(
 def convert(
     model: ModelFolder,
     engine: Annotated[Engine, typer.Option(help="openvino or onnx.")],
+    prune: Prune = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Keep the network in the form of another library, for faster or smaller installations."""
     from overtile import model as storage
     from overtile.cli.show import say
     from overtile.engines.choice import convert as convert_model
+    from overtile.engines.choice import home
+    from overtile.pruning import prune as pruned
 
-    choice = convert_model(storage.load(model), model, engine.value, overwrite=overwrite)
-    say(f"{model / 'engines' / engine.value} gives the stored test result. {choice.reasons[-1]}")
+    chosen = pruned(storage.load(model), prune)
+    choice = convert_model(chosen, model, engine.value, overwrite=overwrite)
+    place = home(model, engine.value, chosen.pruned)
+    say(f"{place} gives the stored test result. {choice.reasons[-1]}")
 
 
 @app.command()
@@ -276,6 +289,7 @@ def evaluate(
     labels: Labels,
     only: Annotated[str | None, typer.Option(help="Which images: 24:30, 0,10, names.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page to this file.")] = None,
+    prune: Prune = None,
     precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -286,7 +300,9 @@ def evaluate(
 
     if report is not None:
         check_free(report, overwrite)
-    segmenter = load(model, precision=precision.value if precision else "auto", inexact=True)
+    segmenter = load(
+        model, precision=precision.value if precision else "auto", inexact=True, prune=prune
+    )
     run_evaluation(segmenter, images, labels, only, report, overwrite=overwrite)
 
 
@@ -296,12 +312,13 @@ def inspect(
     image: Annotated[
         Path | None, typer.Option(help="Measure on this image how far two tilings differ.")
     ] = None,
+    prune: Prune = None,
     precision: Precision = None,
 ) -> None:
     """Show what a model's network sees, whether its tiles are exact, and what tiles cost."""
     from overtile.cli.inspecting import print_inspection
 
-    print_inspection(model, image, precision.value if precision else "auto")
+    print_inspection(model, image, precision.value if precision else "auto", prune)
 
 
 @app.command()

@@ -81,8 +81,9 @@ def _content(
     model = segmenter.model
     origin, chosen = model.origin, model.settings
     names = list(evaluation.rows[0].scores)
+    pruned = "" if model.pruned is None else f", pruned to level {model.pruned}"
     facts = [
-        ("Network", f"{chosen.network.name}, {chosen.network.padding} padding"),
+        ("Network", f"{chosen.network.name}, {chosen.network.padding} padding{pruned}"),
         ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
         ("Classes", ", ".join(segmenter.classes)),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),

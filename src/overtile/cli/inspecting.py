@@ -11,6 +11,7 @@ from overtile.cli.predicting import describe_mismatch
 from overtile.cli.show import print_table, say
 from overtile.engines.torch import network_of
 from overtile.geometry import per_axis
+from overtile.pruning import prune
 from overtile.segmenter import load
 from overtile.settings import Precision
 from overtile.tileable import inspect, work_per_pixel
@@ -22,14 +23,15 @@ TILES_PX = {2: (128, 256, 512, 1024, 2048, 4096), 3: (32, 64, 96, 128, 192, 256)
 
 
 def print_inspection(
-    folder: Path, image: Path | None, precision: Precision | Literal["auto"]
+    folder: Path, image: Path | None, precision: Precision | Literal["auto"], level: int | None
 ) -> None:
     """Print margin, grid, reach, work per pixel, what breaks exactness, and a tile mismatch."""
-    model = storage.load(folder)
+    model = prune(storage.load(folder), level)
     settings, network = model.settings.network, network_of(model)
     found = inspect(network, settings.channels, settings.dimensions)
     fields, border = model.fields, model.settings.border
-    say(f"{folder}: {settings.name}, {settings.padding} padding, border {border}.")
+    part = "" if model.pruned is None else f" pruned to level {model.pruned}"
+    say(f"{folder}: {settings.name}{part}, {settings.padding} padding, border {border}.")
     grid, margin = (per_axis(getattr(f, name) for f in fields) for name in ("grid", "margin"))
     say(f"Grid {grid} px, margin {margin} px, in closed form.")
     if found.reach is not None:
@@ -54,7 +56,7 @@ def print_inspection(
     title = f"Work, for an image of {' x '.join(map(str, shape))} px"
     print_table(title, ["tile", "kFLOP per pixel", "of one pass"], rows)
     if image is not None:
-        segmenter = load(folder, precision=precision, inexact=True)
+        segmenter = load(folder, precision=precision, inexact=True, prune=level)
         planes = segmenter.predictor.check(io.open(image), str(image))
         engine = segmenter.predictor.engine
         say(f"{image}, {engine.name} in {engine.precision}:")

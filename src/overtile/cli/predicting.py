@@ -90,6 +90,7 @@ def load_for(
     threads: int | None,
     *,
     inexact: bool,
+    prune: int | None,
 ) -> Segmenter:
     """The segmenter that is asked for; to resume, with the engine with which it was begun."""
     jobs = list_jobs(images, output, resume=True) if options.resume else []
@@ -104,6 +105,7 @@ def load_for(
         precision=precision or "auto",
         threads=threads,
         inexact=inexact,
+        prune=prune,
     )
 
 

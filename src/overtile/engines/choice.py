@@ -5,6 +5,8 @@ The networks that `overtile convert` writes lie in the model's folder::
     membrane.model/engines/openvino/
       converted.yaml           of which model, by which version, and the checksums of the rest
       network.xml, ...         as the library wants them
+
+Those of a pruned model lie beside them, in ``engines/openvino-level-2/``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -98,13 +100,18 @@ def choose_engine(
     ModelError
         The model was not converted to this engine, or does not give its stored test result.
     """
-    names = [name] if name != "auto" else runnable(folder)
+    names = [name] if name != "auto" else runnable(folder, model.pruned)
     if not names:
         raise MissingError(
             "PyTorch is not installed, and the model holds no network converted for a library that "
-            "is: convert it where PyTorch is (overtile convert MODEL --engine openvino)."
+            f"is: convert it where PyTorch is ({_command('openvino', model.pruned)})."
         )
     choices = [_checked(model, folder, each, precision, threads) for each in names]
+    if name == "auto" and model.pruned is not None:
+        left = tuple(
+            _left_out(each, model.pruned) for each in runnable(folder) if each not in names
+        )
+        choices = [replace(choice, reasons=(*left, *choice.reasons)) for choice in choices]
     if len(choices) == 1:
         return choices[0]
     timed = [(cost_of(choice.engine, model), choice) for choice in choices]
@@ -114,12 +121,19 @@ def choose_engine(
     return Choice(best.engine, cost, (*best.reasons, why))
 
 
-def runnable(folder: Path | None) -> list[Name]:
-    """The engines that can run a model here."""
+def _left_out(name: Name, level: int) -> str:
+    return (
+        f"{name} was left out: it holds the whole network, not that of level {level}, which "
+        f"'{_command(name, level)}' makes."
+    )
+
+
+def runnable(folder: Path | None, pruned: int | None = None) -> list[Name]:
+    """The engines that can run a model here, as a whole or pruned to a level."""
     names: list[Name] = ["torch"] if find_spec("torch") else []
     converted: tuple[Name, ...] = ("openvino", "onnx")
     for name in converted:
-        if folder is not None and (home(folder, name) / RECORD).is_file():
+        if folder is not None and (home(folder, name, pruned) / RECORD).is_file():
             names += [name] if find_spec(LIBRARIES[name]) else []
     return names
 
@@ -139,13 +153,14 @@ def open_engine(
         from overtile.engines.torch import TorchEngine, network_of
 
         return TorchEngine(network_of(model), precision=precision, threads=threads)
-    place = None if folder is None else home(folder, name)
+    place = None if folder is None else home(folder, name, model.pruned)
     if folder is None or place is None or not (place / RECORD).is_file():
+        level = "" if model.pruned is None else f" and the level {model.pruned}"
         raise ModelError(
-            f"The model holds no network for the engine {name}: make one with "
-            f"'overtile convert MODEL --engine {name}'."
+            f"The model holds no network for the engine {name}{level}: make one with "
+            f"'{_command(name, model.pruned)}'."
         )
-    _check_converted(place, name, storage.identity(folder))
+    _check_converted(place, _command(name, model.pruned), storage.identity(folder))
     engine: Engine = _module(name).load(place, precision, threads or default_threads())
     return engine
 
@@ -227,7 +242,7 @@ def convert(model: Model, folder: Path, name: Name, *, overwrite: bool = False) 
     """
     if name == "torch":
         raise SettingsError("Every model runs in PyTorch as it is: convert to openvino or onnx.")
-    place = home(folder, name)
+    place = home(folder, name, model.pruned)
     if place.exists() and not overwrite:
         raise OutputError(f"{place} exists already: allow it to be replaced (--overwrite).")
     from overtile.engines.torch import network_of
@@ -253,13 +268,19 @@ def convert(model: Model, folder: Path, name: Name, *, overwrite: bool = False) 
         raise
 
 
-def home(folder: Path, name: str) -> Path:
-    """Where a converted network lies in a model's folder."""
-    return folder / "engines" / name
+def home(folder: Path, name: str, pruned: int | None = None) -> Path:
+    """Where a converted network, whole or pruned to a level, lies in a model's folder."""
+    return folder / "engines" / (name if pruned is None else f"{name}-level-{pruned}")
 
 
-def _check_converted(place: Path, name: str, model: str) -> None:
-    again = f"convert it again: overtile convert MODEL --engine {name} --overwrite"
+def _command(name: str, pruned: int | None) -> str:
+    """What converts a model."""
+    level = "" if pruned is None else f" --prune {pruned}"
+    return f"overtile convert MODEL --engine {name}{level}"
+
+
+def _check_converted(place: Path, command: str, model: str) -> None:
+    again = f"convert it again: {command} --overwrite"
     record = from_yaml(Converted, (place / RECORD).read_text(), str(place / RECORD))
     if record.model != model:
         raise ModelError(f"{place} was converted from another state of the model; {again}")

@@ -220,6 +220,7 @@ class FilePrediction:
             threads=self._threads(),
             kind=self.kind,
             step=self.plan.step,
+            pruned=self.predictor.model.pruned,
         )
 
     def _threads(self) -> int:
@@ -234,6 +235,7 @@ class FilePrediction:
         return Run(
             overtile=version("overtile"),
             model=storage.identity(folder) if folder else "not saved",
+            pruned=self.predictor.model.pruned,
             engine=engine.name,
             library=f"{library} {version(library)}",
             precision=engine.precision,

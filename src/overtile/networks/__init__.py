@@ -9,13 +9,25 @@ from overtile.networks.fcn import FCN
 from overtile.networks.network import Network
 from overtile.networks.patchnet import PatchNet
 from overtile.networks.unet import UNet, UNet3D
+from overtile.networks.unetpp import UNetPlusPlus
 from overtile.settings import NetworkSettings
 
-__all__ = ["FCN", "NETWORKS", "Network", "PatchNet", "UNet", "UNet3D", "build", "fields_of"]
+__all__ = [
+    "FCN",
+    "NETWORKS",
+    "Network",
+    "PatchNet",
+    "UNet",
+    "UNet3D",
+    "UNetPlusPlus",
+    "build",
+    "fields_of",
+]
 
 NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
     "unet3d": UNet3D,
+    "unetpp": UNetPlusPlus,
     "fcn": FCN,
     "patchnet": PatchNet,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,21 @@ class Network(nn.Module):
     def shift_logits(self, shift: Tensor) -> None:
         """Add a constant (classes) to the logits of each class, for good."""
         self.head.get_parameter("bias").add_(shift)
+
+    def prune(self, level: int) -> Self:
+        """The smaller network that this one holds; their parameters are the same memory.
+
+        Raises
+        ------
+        SettingsError
+            It holds none, or none of this level that was trained.
+        """
+        with torch.device("meta"):
+            smaller = type(self)(self.settings.pruned(level))
+        state = self.state_dict()
+        own = {name: state[name] for name in smaller.state_dict()}
+        smaller.load_state_dict(own, assign=True)
+        return smaller.train(self.training)
 
     def check(self, image: Tensor) -> None:
         """Refuse what has no output; nothing is checked while a graph is traced or compiled.

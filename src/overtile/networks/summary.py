@@ -73,7 +73,7 @@ class Layer:
 
 
 def summarise(network: Network, space: Iterable[int]) -> list[Layer]:
-    """The layers of a network in the order of the forward pass, for an image of this size.
+    """The layers of a network, all heads included, in the order in which an image passes them.
 
     Nothing is computed: shapes come from a pass on the meta device.
 
@@ -93,7 +93,7 @@ def summarise(network: Network, space: Iterable[int]) -> list[Layer]:
     network.check(image)  # measures the field, if it has to, before anything is written down
     walk = _Walk(network, image)
     with torch.no_grad(), walk:
-        network(image)
+        network.heads(image)
     walk.remove()
     return walk.rows
 

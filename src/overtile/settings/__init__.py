@@ -21,6 +21,7 @@ from overtile.settings.run import (
 )
 from overtile.settings.table import NETWORK_SETTINGS
 from overtile.settings.unet import UNet3DSettings, UNetSettings
+from overtile.settings.unetpp import UNetPlusPlusSettings
 
 __all__ = [
     "NETWORK_SETTINGS",
@@ -39,6 +40,7 @@ __all__ = [
     "Precision",
     "Settings",
     "UNet3DSettings",
+    "UNetPlusPlusSettings",
     "UNetSettings",
     "WindowSettings",
     "from_dict",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from overtile.errors import SettingsError
 from overtile.settings.reading import Frozen
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -51,6 +52,24 @@ class NetworkSettings(Frozen):
     def is_exact(self) -> bool:
         """Whether tiles of the network give what the whole image gives."""
         return True
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels to which a trained network can be pruned, beside its last: of most, none."""
+        return ()
+
+    def pruned(self, level: int) -> Self:
+        """The settings of the smaller network that a network is down to a level.
+
+        Raises
+        ------
+        SettingsError
+            The network has none.
+        """
+        raise SettingsError(
+            f"A network {self.name} holds no smaller one, so that there is no level {level} to "
+            "prune it to: leave out the level, or train a unetpp, which holds one per level."
+        )
 
     def thin(self) -> Self:
         """The settings of a network that sees the same, and computes as little as it can."""

@@ -12,10 +12,12 @@ from overtile.settings.fcn import FCNSettings
 from overtile.settings.networks import NetworkSettings
 from overtile.settings.patchnet import PatchNetSettings
 from overtile.settings.unet import UNet3DSettings, UNetSettings
+from overtile.settings.unetpp import UNetPlusPlusSettings
 
 NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {
     "unet": UNetSettings,
     "unet3d": UNet3DSettings,
+    "unetpp": UNetPlusPlusSettings,
     "fcn": FCNSettings,
     "patchnet": PatchNetSettings,
 }

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from overtile import networks
@@ -230,8 +231,10 @@ def _model(
 ) -> Model:
     network = networks.build(settings.network)
     network.load_state_dict(result.parameters)
+    smaller = [network.prune(level) for level in settings.network.levels]
     if settings.calibrate:
-        _calibrate(network, data, settings, device)
+        _calibrate([network, *reversed(smaller)], data, settings, device)
+    heads = {"logits": network} | {f"logits_{n}": each for n, each in enumerate(smaller, start=1)}
     packages = ("overtile", "torch", "lightning", "numpy", "scipy")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     meaning = data.meaning
@@ -256,15 +259,30 @@ def _model(
             held_out=held_out,
         ),
         parameters={name: value.numpy() for name, value in network.cpu().state_dict().items()},
-        test=_test_window(data.examples[0], data.normalisation, network),
+        test=_test_window(data.examples[0], data.normalisation, heads),
         history=result.history,
+        levels=tuple(each.fields for each in smaller),
     )
 
 
 def _calibrate(
-    network: networks.Network, data: _Data, settings: Settings, device: torch.device
+    nested: Sequence[networks.Network], data: _Data, settings: Settings, device: torch.device
 ) -> None:
-    """Shift the logits to what the training images, as prediction sees them, say of the classes."""
+    """Shift the logits to what the training images, as prediction sees them, say of the classes.
+
+    Each head by its own shift, so that the probabilities of a pruned network are right as well. The
+    networks lie in each other, the largest first, and what shifts one shifts those in it.
+    """
+    done = torch.zeros(settings.network.classes)
+    for network, shift in [(each, _shift(each, data, settings, device)) for each in nested]:
+        network.shift_logits(shift - done)
+        done = shift
+
+
+def _shift(
+    network: networks.Network, data: _Data, settings: Settings, device: torch.device
+) -> Tensor:
+    """What to add to the logits of each class."""
     tiler = Tiler(
         TorchEngine(network, device),
         network.fields,
@@ -282,8 +300,7 @@ def _calibrate(
         for image, target in crops
         for place, logits in tiler.logits(image, step if len(step) == 3 else None)
     )
-    shift = logit_shift(predicted, settings.loss.activation)
-    network.shift_logits(shift.to(device))
+    return logit_shift(predicted, settings.loss.activation)
 
 
 def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
@@ -306,13 +323,15 @@ def _smallest_object(examples: Sequence[Example]) -> int:
 
 
 def _test_window(
-    example: Example, normalisation: Normalisation, network: networks.Network
+    example: Example, normalisation: Normalisation, heads: dict[str, networks.Network]
 ) -> Arrays:
-    """A window of a training image and its logits, by which a loaded model is checked."""
-    side = _alike(TEST_PX, len(network.fields))
-    sizes = [field.good_size(side) for field in network.fields]
+    """A window of a training image, and the logits by which a loaded model is checked."""
+    side = _alike(TEST_PX, example.target.ndim)
+    sizes = [field.good_size(side) for field in heads["logits"].fields]
     along = zip(example.target.shape, sizes, strict=True)
     reads = tuple(((length - size) // 2, (length - size) // 2 + size) for length, size in along)
     image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
-    engine = TorchEngine(network, torch.device("cpu"), "float32")
-    return {"image": image, "logits": engine(image)}
+    made: Arrays = {"image": image}
+    for name, network in heads.items():
+        made[name] = TorchEngine(network, torch.device("cpu"), "float32")(image)
+    return made
