@@ -180,7 +180,6 @@ ALONE = {f"convolutions-{name}": name for name in ("float32", "bfloat16")}
 
 def train(base_channels: int) -> Path:
     """A network that has learned a little, so that its classes mean something; its model folder."""
-    mend_torchvision()
     from overtile.segmenter import train as train_model
 
     drawn = [draw_sample(SEED, number, (256, 256)) for number in range(4)]
@@ -201,25 +200,3 @@ def build() -> tuple[UNet, Normalisation]:
     """The trained network, and what normalises its images."""
     model = storage.load(FOLDER)
     return network_of(model), model.normalisation
-
-
-def mend_torchvision() -> None:
-    """Make torchvision importable where its compiled part does not fit a CPU build of PyTorch.
-
-    The peers import it, and use none of its operators here. Without its compiled part it fails
-    because the operators that it describes are not defined.
-    """
-    try:
-        import torchvision
-    except ModuleNotFoundError:
-        return
-    except RuntimeError as error:
-        if str(error) != "operator torchvision::nms does not exist":
-            raise
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        mend_torchvision.kept = library  # type: ignore[attr-defined]  # they go when it does
-        import torchvision  # noqa: F401

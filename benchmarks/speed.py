@@ -42,11 +42,12 @@ from typing import Any
 import convolutions
 import numpy as np
 import torch
-from peers import ALONE, CASES, EXACT, OURS, STEPS, build, mend_torchvision, overtile, train
+from peers import ALONE, CASES, EXACT, OURS, STEPS, build, overtile, train
 from torch import Tensor
 
 from overtile.machine import describe_processor, reused_memory
 from overtile.networks import UNet
+from overtile.networks.torchvision import mend_torchvision
 from overtile.sample import draw_sample
 
 ROUNDING = 1e-4
@@ -94,7 +95,7 @@ def memory_mib(entry: str) -> float:
 
 def measure(name: str, image: np.ndarray, options: Options) -> Measured:
     """One case, in a process that ends after it."""
-    mend_torchvision()
+    mend_torchvision()  # peers import it
     case = CASES[name]
     network, normalisation = build()
     predict = case.prepare(network, case, options.window_px)

@@ -18,6 +18,7 @@ from overtile.engines import tracing
 from overtile.errors import SizeError
 from overtile.networks import NETWORKS, Network, build
 from overtile.networks.summary import summarise
+from overtile.networks.torchvision import mend_torchvision
 from overtile.settings import NETWORK_SETTINGS
 from overtile.tileable import tiling_error
 
@@ -27,6 +28,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "unetpp": {"depth": 2, "base_channels": 3, "norm": "batch", "classes": 3},
     "fcn": {"stride": 8, "base_channels": 2, "fc_channels": 6, "dropout": 0, "channels": 3},
     "patchnet": {"base_channels": 4, "fc_channels": 5},
+    "ternausnet": {"base_channels": 4, "encoder_weights": "none", "channels": 3},
+    "encoder-unet": {"encoder": "test_resnet", "base_channels": 2, "encoder_weights": "none"},
 }
 """Of every network one that runs in a moment."""
 
@@ -42,6 +45,9 @@ def no_trace() -> Iterator[None]:
 
 @pytest.fixture(params=SMALL)
 def network(request: pytest.FixtureRequest) -> Network:
+    if request.param == "encoder-unet":
+        mend_torchvision()
+        pytest.importorskip("timm")
     return build(NETWORK_SETTINGS[request.param](**SMALL[request.param]), seed=1)
 
 

@@ -267,8 +267,9 @@ class TestStep:
     )
     def test_optimisers(self, name: str, kind: type[torch.optim.Optimizer]) -> None:
         settings = OptimiserSettings(name=name, learning_rate=0.1, momentum=0.8, weight_decay=0.02)
-        group = make_optimiser([torch.nn.Parameter(torch.ones(1))], settings).param_groups[0]
-        assert type(make_optimiser([torch.nn.Parameter(torch.ones(1))], settings)) is kind
+        rated = [([torch.nn.Parameter(torch.ones(1))], 1.0)]
+        group = make_optimiser(rated, settings).param_groups[0]
+        assert type(make_optimiser(rated, settings)) is kind
         assert (group["lr"], group["weight_decay"]) == (0.1, 0.02)
         assert (group["momentum"] if name == "sgd" else group["betas"][0]) == 0.8
 

@@ -66,10 +66,11 @@ class FieldRecord(Frozen):
 
 
 class NormalisationRecord(Frozen):
-    """Mean and standard deviation per channel of the training images."""
+    """Mean and standard deviation per channel: of the training images, or of the pretraining."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    source: Literal["images", "pretraining"] = "images"
 
 
 class Origin(Frozen):
@@ -113,6 +114,7 @@ class Manifest(Frozen):
     normalisation: NormalisationRecord
     fields: tuple[FieldRecord, ...]
     levels: tuple[tuple[FieldRecord, ...], ...]
+    exact: bool
     origin: Origin
     checksums: dict[str, str]
 
@@ -133,6 +135,8 @@ class Model:
 
     Attributes
     ----------
+    exact
+        Whether tiles of the network give what the whole image gives.
     parameters
         The state of the network that ``networks.build(settings.network)`` makes.
     test
@@ -148,6 +152,7 @@ class Model:
     classes: Classes
     normalisation: Normalisation
     fields: Fields
+    exact: bool
     origin: Origin
     parameters: Arrays
     test: Arrays
@@ -174,11 +179,10 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     manifest = Manifest(
         format=FORMAT,
         classes=model.classes,
-        normalisation=NormalisationRecord(
-            mean=model.normalisation.mean, std=model.normalisation.std
-        ),
+        normalisation=NormalisationRecord(**vars(model.normalisation)),
         fields=_records(model.fields),
         levels=tuple(map(_records, model.levels)),
+        exact=model.exact,
         origin=model.origin,
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
@@ -238,8 +242,9 @@ def load(folder: Path) -> Model:
     return Model(
         settings=settings,
         classes=manifest.classes,
-        normalisation=Normalisation(manifest.normalisation.mean, manifest.normalisation.std),
+        normalisation=Normalisation(**manifest.normalisation.model_dump()),
         fields=_fields(manifest.fields),
+        exact=manifest.exact,
         origin=manifest.origin,
         parameters=parameters,
         test=test,

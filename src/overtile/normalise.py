@@ -1,13 +1,15 @@
 """Intensities: one mean and one deviation per channel, from the data set and never from the tile.
 
 A statistic of the tile would make the result depend on how the image was cut. The statistics are
-taken from the training images, travel with the model, and are applied to every image alike.
+those of the training images, or of the images that an encoder was trained on before; they travel
+with the model, and are applied to every image alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +19,19 @@ from overtile.errors import DataError
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Maps intensities to mean 0 and standard deviation 1 over the training set.
+    """Maps intensities to mean 0 and standard deviation 1 over a set of images.
 
     Attributes
     ----------
     mean, std
         One value per channel, in the units of the images.
+    source
+        What they are of: the training images, or those that an encoder was trained on before.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    source: Literal["images", "pretraining"] = "images"
 
     def __call__(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """The image (c *space) with every channel shifted and scaled, in float32."""

@@ -51,7 +51,7 @@ class Predictor:
     @property
     def is_exact(self) -> bool:
         """Whether the result is the same whatever the tiles."""
-        return self.model.settings.network.is_exact
+        return self.model.exact
 
     def cost(self) -> Cost:
         """What a window costs here, measured when first asked for."""
@@ -71,7 +71,8 @@ class Predictor:
             raise ModelError(
                 f"The network ({self.model.settings.network.name}) looks at the whole window, so "
                 "that the result depends on the tiles: allow them to be blended (--inexact, "
-                "inexact=True), or train one that is exact: with norm batch or batch-renorm."
+                "inexact=True), or train one that is exact: with norm batch or batch-renorm, or "
+                "with an encoder such as resnet34. 'overtile inspect' names the layers."
             )
         planes = Planes(image, self.model.settings.network.dimensions)
         expected = self.model.settings.network.channels

@@ -16,6 +16,7 @@ from overtile.augment import Augmentation, context_size
 from overtile.geometry import Fields
 from overtile.losses import loss
 from overtile.networks import Network
+from overtile.networks.network import Rated
 from overtile.settings import OptimiserSettings, Settings
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -111,10 +112,9 @@ class Step(nn.Module):
         return torch.stack(losses).mean()
 
 
-def make_optimiser(
-    parameters: Iterable[nn.Parameter], settings: OptimiserSettings
-) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW, as set."""
+def make_optimiser(rated: Iterable[Rated], settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or AdamW, as set, for parameters that learn at rates of their own."""
+    parameters = [{"params": some, "lr": share * settings.learning_rate} for some, share in rated]
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.name == "sgd":
         return torch.optim.SGD(
@@ -177,7 +177,7 @@ def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:
     Statistics that normalisation collects meanwhile are put back, and gradients are dropped.
     """
     before = {name: value.clone() for name, value in step.network.state_dict().items()}
-    optimiser = make_optimiser(step.network.parameters(), step.settings.optimiser)
+    optimiser = make_optimiser(step.network.rated(), step.settings.optimiser)
     for group in optimiser.param_groups:
         group["lr"] = 0.0
     times: list[float] = []

@@ -121,6 +121,12 @@ def train(
     network: Annotated[
         str | None, typer.Option(help="One of 'overtile networks'; by default unet.")
     ] = None,
+    encoder_weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the network has an encoder: pretrained (the default), none, or a file."
+        ),
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="A settings.yaml, instead of a preset.")
     ] = None,
@@ -153,7 +159,7 @@ def train(
         images,
         labels,
         output,
-        choose_settings(preset.value, settings, network, start, changes),
+        choose_settings(preset.value, settings, network, start, changes, encoder_weights),
         start=start,
         minutes=minutes,
         steps=steps,

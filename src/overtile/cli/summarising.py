@@ -48,7 +48,7 @@ def print_summary(name: str, size: str | None, given: list[str]) -> None:
         f"grid {per_axis(field.grid for field in fields)} px, "
         f"margin {per_axis(field.margin for field in fields)} px; "
         f"smallest input {per_axis(field.smallest for field in fields)} px; "
-        + ("exact in tiles." if settings.is_exact else "not exact in tiles, which are blended.")
+        + ("exact in tiles." if network.is_exact else "not exact in tiles, which are blended.")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from overtile.cli.changing import change
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
 from overtile.plan import Preset, resolve
-from overtile.settings import Settings, from_yaml
+from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
 
 
 def choose_settings(
@@ -21,6 +22,7 @@ def choose_settings(
     network: str | None,
     start: Path | None,
     changes: list[str],
+    encoder_weights: str | None,
 ) -> Settings:
     """The settings that the options of a training ask for; changes are made last.
 
@@ -33,7 +35,16 @@ def choose_settings(
     """
     earlier = storage.load(start).settings if start is not None else None
     chosen = resolve(preset if file is None else _read(file), network, earlier)
-    return change(chosen, changes)
+    chosen = change(chosen, changes)
+    if encoder_weights is None:
+        return chosen
+    if not isinstance(chosen.network, PretrainedSettings):
+        able = [name for name, k in NETWORK_SETTINGS.items() if issubclass(k, PretrainedSettings)]
+        raise SettingsError(
+            f"--encoder-weights: the network {chosen.network.name} has no encoder that begins with "
+            f"parameters of others: choose --network {' or '.join(able)}, or leave it out."
+        )
+    return change(chosen, [f"network.encoder_weights={json.dumps(encoder_weights)}"])
 
 
 def run_training(
@@ -67,6 +78,15 @@ def run_training(
         f"{len(origin.images)} images, {origin.steps} steps in {origin.seconds:.0f} s "
         f"({chosen.precision}, {chosen.layout})."
     )
+    if not made.model.exact:
+        note(
+            "Tiles of this network are not exact, only blended: 'overtile predict' asks for "
+            f"--inexact, and 'overtile inspect {output}' names the layers."
+        )
+    if isinstance(chosen.network, PretrainedSettings):
+        source = made.model.normalisation.source
+        whose = "the encoder's pretraining" if source == "pretraining" else "the training images"
+        say(f"Intensities are normalised by mean and standard deviation of {whose}.")
 
 
 def _read(file: Path) -> Settings:

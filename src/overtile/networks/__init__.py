@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from overtile.geometry import Fields
+from overtile.networks.encoder import EncoderUNet
 from overtile.networks.fcn import FCN
 from overtile.networks.network import Network
 from overtile.networks.patchnet import PatchNet
+from overtile.networks.ternausnet import TernausNet
 from overtile.networks.unet import UNet, UNet3D
 from overtile.networks.unetpp import UNetPlusPlus
 from overtile.settings import NetworkSettings
@@ -15,8 +17,10 @@ from overtile.settings import NetworkSettings
 __all__ = [
     "FCN",
     "NETWORKS",
+    "EncoderUNet",
     "Network",
     "PatchNet",
+    "TernausNet",
     "UNet",
     "UNet3D",
     "UNetPlusPlus",
@@ -28,6 +32,8 @@ NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
     "unet3d": UNet3D,
     "unetpp": UNetPlusPlus,
+    "ternausnet": TernausNet,
+    "encoder-unet": EncoderUNet,
     "fcn": FCN,
     "patchnet": PatchNet,
 }

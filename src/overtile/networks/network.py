@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from overtile.errors import SizeError
 from overtile.geometry import Field, Fields
+from overtile.normalise import Normalisation
 from overtile.settings import NetworkSettings, from_dict
 from overtile.tileable import measure_fields
+
+Rated = tuple[list[nn.Parameter], float]
+"""Parameters, and their learning rate as a share of the settings'."""
 
 
 class Network(nn.Module):
@@ -53,6 +57,28 @@ class Network(nn.Module):
         """Along each axis: which sizes fit, what comes out, how far it sees; measured once."""
         return _fields(type(self), self.settings.thin()) if self.measured else ()  # type: ignore[arg-type]
 
+    @property
+    def sizes(self) -> Fields:
+        """Fields of which only the sizes that fit are right: a network may know them unmeasured."""
+        return self.fields
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether tiles of the network give what the whole image gives."""
+        return self.settings.is_exact
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """What its parameters want 8-bit images to be normalised with; None for the data's own."""
+        return None
+
+    def start(self) -> None:
+        """Called once when training begins, and not where a run is resumed: reads parameters."""
+
+    def rated(self) -> list[Rated]:
+        """All parameters that are trained, by their learning rate; the main ones first."""
+        return [(list(self.parameters()), 1.0)]
+
     def heads(self, image: Tensor) -> tuple[Tensor, ...]:
         """All logits that training compares with the labels; the last are those of ``forward``."""
         return (self(image),)
@@ -93,7 +119,7 @@ class Network(nn.Module):
                 f"The network takes a batch of {channels}-channel images with {axes - 2} spatial "
                 f"axes, (b, {channels}, *space), not an array of shape {tuple(image.shape)}."
             )
-        for size, field in zip(image.shape[2:], self.fields, strict=True):
+        for size, field in zip(image.shape[2:], self.sizes, strict=True):
             self.check_size(int(size), field)
 
     def check_size(self, size: int, field: Field) -> None:

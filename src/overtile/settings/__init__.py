@@ -4,6 +4,7 @@ Settings are frozen pydantic models, nested by the part of the run they steer, a
 as YAML with every value in it, so that the file in a model folder says all that was done.
 """
 
+from overtile.settings.encoder import EncoderUNetSettings, PretrainedSettings
 from overtile.settings.fcn import FCNSettings
 from overtile.settings.networks import ConvolutionSettings, NetworkSettings, Padding
 from overtile.settings.patchnet import PatchNetSettings
@@ -20,6 +21,7 @@ from overtile.settings.run import (
     WindowSettings,
 )
 from overtile.settings.table import NETWORK_SETTINGS
+from overtile.settings.ternausnet import TernausNetSettings
 from overtile.settings.unet import UNet3DSettings, UNetSettings
 from overtile.settings.unetpp import UNetPlusPlusSettings
 
@@ -28,6 +30,7 @@ __all__ = [
     "Activation",
     "AugmentSettings",
     "ConvolutionSettings",
+    "EncoderUNetSettings",
     "FCNSettings",
     "Frozen",
     "Layout",
@@ -38,7 +41,9 @@ __all__ = [
     "PatchNetSettings",
     "PixelWeightSettings",
     "Precision",
+    "PretrainedSettings",
     "Settings",
+    "TernausNetSettings",
     "UNet3DSettings",
     "UNetPlusPlusSettings",
     "UNetSettings",

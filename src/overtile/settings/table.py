@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from overtile.settings.encoder import EncoderUNetSettings
 from overtile.settings.fcn import FCNSettings
 from overtile.settings.networks import NetworkSettings
 from overtile.settings.patchnet import PatchNetSettings
+from overtile.settings.ternausnet import TernausNetSettings
 from overtile.settings.unet import UNet3DSettings, UNetSettings
 from overtile.settings.unetpp import UNetPlusPlusSettings
 
@@ -18,6 +20,8 @@ NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {
     "unet": UNetSettings,
     "unet3d": UNet3DSettings,
     "unetpp": UNetPlusPlusSettings,
+    "ternausnet": TernausNetSettings,
+    "encoder-unet": EncoderUNetSettings,
     "fcn": FCNSettings,
     "patchnet": PatchNetSettings,
 }

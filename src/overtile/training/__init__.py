@@ -91,6 +91,8 @@ def train(
     SettingsError
         Settings that do not fit the data, an earlier model that does not fit the network, too
         little time for one step, or training diverged.
+    ModelError, MissingError
+        The parameters that an encoder was to begin with do not fit it, or cannot be had.
     """
     started = time.monotonic() if started is None else started
     data = _Data(pairs, settings, kind)
@@ -106,8 +108,11 @@ def train(
         shapes = [example.target.shape for example in data.examples]
         settings = fit_to_data(settings, data.channels, len(data.meaning.names), shapes)
         network = networks.build(settings.network, settings.seed)
+        # Before anything that takes long, for what they read may be missing.
         if start is not None:
             reuse = str(start_from(network, start[1], start[0]))
+        else:
+            network.start()
         settings, steps = _plan(data, settings, budget, device, started)
         deadline = started + _seconds(budget.minutes)
         if state is not None:
@@ -121,6 +126,7 @@ def train(
                     started_from=reuse,
                 )
             )
+    data.normalise_for(network)
     step = Step(network, settings).to(device)
     result = run(
         step,
@@ -162,6 +168,12 @@ class _Data:
         self.meaning = understand((label for _, label in read), kind)
         self.normalisation = measure_normalisation(image for image, _ in read)
         self.examples = prepare(read, self.meaning, settings.pixel_weight)
+
+    def normalise_for(self, network: networks.Network) -> None:
+        """As the network's parameters want it, where they say so and the images are of 8 bits."""
+        known = network.normalisation
+        if known and all(example.image.dtype == np.uint8 for example in self.examples):
+            self.normalisation = known
 
     def check_same(self, images: dict[str, str]) -> None:
         """Refuse to go on with a run that was begun on other images."""
@@ -248,6 +260,7 @@ def _model(
         ),
         normalisation=data.normalisation,
         fields=network.fields,
+        exact=network.is_exact,
         origin=Origin(
             versions=versions,
             processor=describe_processor(),

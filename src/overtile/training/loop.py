@@ -15,14 +15,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from overtile.errors import SettingsError
 from overtile.model import HistoryRow
+from overtile.networks.torchvision import mend_torchvision
 from overtile.step import Average, Batch, Step, learning_rate_factor, make_optimiser
+
+mend_torchvision()
+import lightning.pytorch as pl  # noqa: E402  (it imports torchvision)
 
 CHUNK_STEPS = 50
 """Steps after which the run may be saved."""
@@ -153,7 +156,7 @@ class _Module(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.step.settings.optimiser
-        optimiser = make_optimiser(self.step.network.parameters(), settings)
+        optimiser = make_optimiser(self.step.network.rated(), settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda n: learning_rate_factor(n, self.steps, settings.schedule)
         )
