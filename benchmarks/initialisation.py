@@ -27,7 +27,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import overtile
-from overtile import layouts, networks, plan
+from overtile import layouts, networks, presets
 from overtile.dataset import Slabs, prepare
 from overtile.engines.torch import native_precision
 from overtile.labels import understand
@@ -51,7 +51,7 @@ def earlier_model(data: Path, minutes: float) -> Arrays:
     found = sorted((folder / "01_ST" / "SEG").glob("man_seg*.tif"))
     numbers = [path.stem.removeprefix("man_seg") for path in found]
     images = [folder / "01" / f"t{number}.tif" for number in numbers]
-    preset = plan.default_settings()
+    preset = presets.default_settings()
     settings = preset.model_copy(
         update={"network": NETWORK, "optimiser": OptimiserSettings(learning_rate=RATE)}
     )
@@ -79,7 +79,7 @@ class Data:
         trained = [read[number] for number in TRAINED]
         self.meaning = understand((label for _, label in read), "auto")
         self.normalisation = measure_normalisation(image for image, _ in trained)
-        settings = plan.default_settings()
+        settings = presets.default_settings()
         self.examples = prepare(trained, self.meaning, settings.pixel_weight)
         self.held_out = [
             (self.normalisation(read[number][0])[None], self.meaning.class_map(read[number][1]))
@@ -100,7 +100,7 @@ class Data:
 
 def learn(data: Data, network: networks.Network, epochs: int, seed: int) -> list[float]:
     """The Jaccard index after each epoch."""
-    preset = plan.default_settings()
+    preset = presets.default_settings()
     settings: Settings = preset.model_copy(
         update={
             "network": network.settings,

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 import overtile
-from overtile import io, networks, plan
+from overtile import io, networks, presets
 from overtile import model as storage
 from overtile.image import planes
 from overtile.machine import describe_processor, watch_memory
@@ -60,7 +60,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def settings_of(row: str) -> Settings:
     name, changes = ROWS[row]
-    preset = plan.resolve("default", name)
+    preset = presets.resolve("default", name)
     return from_dict(
         Settings,
         preset.model_dump() | {"network": preset.network.model_dump() | changes},

@@ -180,7 +180,7 @@ ALONE = {f"convolutions-{name}": name for name in ("float32", "bfloat16")}
 
 def train(base_channels: int) -> Path:
     """A network that has learned a little, so that its classes mean something; its model folder."""
-    from overtile.segmenter import train as train_model
+    from overtile.jobs import train as train_model
 
     drawn = [draw_sample(SEED, number, (256, 256)) for number in range(4)]
     settings = Settings(

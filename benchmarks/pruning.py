@@ -32,7 +32,7 @@ import overtile
 from overtile import machine
 from overtile.networks import UNetPlusPlus
 from overtile.networks.summary import summarise
-from overtile.plan import default_settings
+from overtile.presets import default_settings
 from overtile.sample import draw_sample
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "isbi2012"

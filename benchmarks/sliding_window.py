@@ -32,7 +32,7 @@ from overtile.networks import Network, PatchNet, build
 from overtile.networks.blocks import fold_norms
 from overtile.networks.patchnet import PATCH_PX
 from overtile.networks.summary import summarise
-from overtile.plan import default_settings, paper_settings
+from overtile.presets import default_settings, paper_settings
 from overtile.sample import draw_sample
 from overtile.settings import NetworkSettings, PatchNetSettings
 

@@ -15,6 +15,7 @@ from overtile import networks
 from overtile.engines.tracing import trace
 from overtile.errors import MissingError, ModelError, SettingsError
 from overtile.networks import TernausNet
+from overtile.networks.torchvision import mend_torchvision
 from overtile.networks.weights import adapted, read
 from overtile.settings import OptimiserSettings, TernausNetSettings
 from overtile.step import make_optimiser
@@ -87,6 +88,19 @@ class TestTernausNet:
             weight, bias = (state[f"features.{name}.{part}"] for part in ("weight", "bias"))
             expected = nn.functional.conv2d(expected, weight, bias, padding=1).relu()
         assert torch.allclose(network.encoder(image), expected, rtol=1e-5)
+
+    @pytest.mark.parametrize(("encoder", "plan"), [("vgg11", "A"), ("vgg16", "D")])
+    def test_features_are_torchvisions(self, encoder: str, plan: str, tmp_path: Path) -> None:
+        mend_torchvision()
+        models = pytest.importorskip("torchvision.models.vgg")
+        features = models.make_layers(models.cfgs[plan]).eval()
+        state = {f"features.{name}": value for name, value in features.state_dict().items()}
+        path = saved(state, tmp_path)
+        network = TernausNet(encoder=encoder, encoder_weights=path, channels=3)
+        network.start()
+        image = torch.randn(1, 3, 64, 32)
+        with torch.no_grad():
+            assert torch.allclose(network.encoder(image), features(image), atol=1e-6)
 
     @pytest.mark.parametrize(
         "wrap",

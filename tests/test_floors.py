@@ -9,14 +9,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 
 FLOORS = [
     ["errors"],
-    ["geometry", "image", "machine", "settings", "tiles"],
+    ["geometry", "image", "machine", "presets", "settings", "tiles"],
     ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "sample"],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
     ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],
     ["evaluation"],
     ["training"],
-    ["own_network", "pictures", "report", "segmenter"],
+    ["jobs", "own_network", "pictures", "report", "segmenter"],
     ["cli"],
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 import overtile
-from overtile import layouts, plan, segmenter, training
+from overtile import jobs, layouts, plan, presets, training
 from overtile.dataset import Example, Slabs, digest, prepare
 from overtile.errors import DataError, OutputError, SettingsError, SizeError
 from overtile.geometry import Field
@@ -202,7 +202,7 @@ class TestData:
 
 class TestStep:
     def test_sizes_of_a_valid_window(self) -> None:
-        chosen = plan.paper_settings()
+        chosen = presets.paper_settings()
         sizes = window_sizes(chosen, build(UNetSettings(base_channels=1)).fields)
         assert (sizes.read, sizes.out, sizes.counted) == ((572, 572), (388, 388), (388, 388))
         assert min(sizes.context) > 572 * math.sqrt(2)
@@ -257,7 +257,7 @@ class TestStep:
         assert window_sizes(chosen, fields).out == (5, 16, 20)
         with pytest.raises(SizeError, match=r"20 px does not fit .* are 16 and 24 px"):
             window_sizes(chosen, (fields[0], fields[2], fields[1]))
-        window = plan.default_settings().window
+        window = presets.default_settings().window
         fitted = plan._of_volumes(window, fields, [(7, 300, 300), (6, 300, 100)])
         assert fitted.size_px == (7, 136, 136)  # sqrt(2 * 256^2 / 7) = 136.8
 
@@ -333,11 +333,11 @@ class TestPlan:
             plan.steps_for(plan.Budget(minutes=0.1), **facts)
 
     def test_windows_shrink_to_small_images(self) -> None:
-        small = plan.fit_to_data(plan.default_settings(), 3, 5, [(60, 90), (40, 33)])
+        small = plan.fit_to_data(presets.default_settings(), 3, 5, [(60, 90), (40, 33)])
         assert (small.network.channels, small.network.classes) == (3, 5)
         assert small.window.size_px == 96
-        large = plan.fit_to_data(plan.default_settings(), 1, 2, [(2000, 3000)])
-        assert large.window.size_px == plan.default_settings().window.size_px
+        large = plan.fit_to_data(presets.default_settings(), 1, 2, [(2000, 3000)])
+        assert large.window.size_px == presets.default_settings().window.size_px
 
     @pytest.mark.parametrize(
         ("shape", "sides"),
@@ -352,7 +352,7 @@ class TestPlan:
     )
     def test_windows_of_volumes(self, shape: tuple[int, ...], sides: tuple[int, ...]) -> None:
         """About twice the pixels of the window of planes, no side longer than the data need."""
-        default = plan.default_settings()
+        default = presets.default_settings()
         volumes = default.network.model_copy(update={"dimensions": 3})
         fitted = plan.fit_to_data(default.model_copy(update={"network": volumes}), 1, 2, [shape])
         assert fitted.window.size_px == sides
@@ -363,7 +363,7 @@ class TestPlan:
         assert math.prod(sides) >= 1.6 * flat or small
 
     def test_the_users_windows_of_volumes_only_shrink(self) -> None:
-        default = plan.default_settings()
+        default = presets.default_settings()
         volumes = default.network.model_copy(update={"dimensions": 3})
 
         def fit(**window: object) -> WindowSettings:
@@ -383,13 +383,13 @@ class TestPlan:
         assert min(inside) - 60 >= 16
 
     def test_oblong_windows_of_planes_shrink_too(self) -> None:
-        default = plan.default_settings()
+        default = presets.default_settings()
         oblong = default.window.model_copy(update={"size_px": (64, 256)})
         fitted = plan.fit_to_data(default.model_copy(update={"window": oblong}), 1, 2, [(40, 90)])
         assert fitted.window.size_px == (48, 96)
 
     def test_a_window_the_network_cannot_take_is_refused(self) -> None:
-        wrong = plan.paper_settings().model_copy(update={"window": WindowSettings(size_px=570)})
+        wrong = presets.paper_settings().model_copy(update={"window": WindowSettings(size_px=570)})
         with pytest.raises(SettingsError, match="570 px"):
             plan.fit_to_data(wrong, 1, 2, [(600, 600)])
 
@@ -419,7 +419,7 @@ class TestCalibration:
             seen.extend(predicted)
             return torch.zeros(2)
 
-        monkeypatch.setattr("overtile.training.logit_shift", note)
+        monkeypatch.setattr("overtile.training.finishing.logit_shift", note)
         volume, label = ball()
         made = overtile.train(volume, label, steps=1, settings=VOLUMES)
         ((_, whole),) = made.predictor.tiler.logits(volume[None], None)
@@ -612,7 +612,7 @@ class TestRuns:
     @pytest.mark.parametrize("norm", ["none", "batch", "batch-renorm"])
     def test_a_valid_network_in_the_papers_way(self, norm: str) -> None:
         """The paper's preset with a small network, through training, prediction and tiles."""
-        paper = plan.paper_settings()
+        paper = presets.paper_settings()
         small = paper.model_copy(
             update={
                 "network": paper.network.model_copy(
@@ -633,18 +633,18 @@ def test_sigmoid_and_dice_train_too() -> None:
 
     both = SMALL.model_copy(update={"loss": LossSettings(activation="sigmoid", dice=1.0)})
     images, labels = sample(1)
-    model = segmenter.train(images, labels, epochs=0.5, settings=both)
+    model = jobs.train(images, labels, epochs=0.5, settings=both)
     assert model.probabilities(images[0]).shape == (2, 128, 112)
 
 
 @pytest.fixture(scope="module")
-def trained() -> segmenter.Segmenter:
+def trained() -> overtile.Segmenter:
     """A model of volumes."""
     return overtile.train(*ball(), steps=25, settings=VOLUMES)
 
 
 class TestVolumes:
-    def test_it_learns(self, trained: segmenter.Segmenter) -> None:
+    def test_it_learns(self, trained: overtile.Segmenter) -> None:
         """A ball that it never saw; the scores are those of the predicted classes."""
         volume, label = ball(1)
         evaluation = overtile.evaluate(trained, volume, label)
@@ -660,7 +660,7 @@ class TestVolumes:
 
     @pytest.mark.parametrize("tile_px", [8, 12])
     def test_tiles_give_what_the_whole_gives(
-        self, trained: segmenter.Segmenter, tile_px: int
+        self, trained: overtile.Segmenter, tile_px: int
     ) -> None:
         volume, _ = ball(2)
         whole = trained.probabilities(volume)
@@ -683,14 +683,14 @@ class TestVolumes:
         whole = model.probabilities(volume)
         assert np.abs(model.probabilities(volume, tile_px=10) - whole).max() <= 1e-5
 
-    def test_a_model_of_volumes_is_kept(self, trained: segmenter.Segmenter, tmp_path: Path) -> None:
+    def test_a_model_of_volumes_is_kept(self, trained: overtile.Segmenter, tmp_path: Path) -> None:
         trained.save(tmp_path / "m")
         again = overtile.load(tmp_path / "m")
         assert again.model.settings.window.size_px == (12, 16, 16)
         volume, _ = ball(3)
         assert np.array_equal(again.predict(volume), trained.predict(volume))
 
-    def test_planes_are_no_volumes(self, trained: segmenter.Segmenter) -> None:
+    def test_planes_are_no_volumes(self, trained: overtile.Segmenter) -> None:
         image, label = ball()[0][0], ball()[1][9]
         with pytest.raises(
             DataError, match=r"array has the axes 'yx' of shape .* none of them is z"

@@ -11,7 +11,7 @@ import yaml
 
 import overtile
 from overtile import model as storage
-from overtile import plan
+from overtile import presets
 from overtile.cli import main
 from overtile.errors import ModelError, SettingsError
 from overtile.networks import build
@@ -76,25 +76,25 @@ class TestChoosing:
             overtile.train(IMAGE, CELLS, steps=1, settings=deep)
 
     def test_a_preset_takes_the_network_of_the_earlier_model(self) -> None:
-        chosen = plan.resolve("default", None, SMALL)
+        chosen = presets.resolve("default", None, SMALL)
         assert chosen.network == SMALL.network
-        assert chosen.optimiser == plan.default_settings().optimiser
+        assert chosen.optimiser == presets.default_settings().optimiser
 
     def test_unless_another_is_named(self) -> None:
-        assert plan.resolve("default", "unet3d", SMALL).network.name == "unet3d"
+        assert presets.resolve("default", "unet3d", SMALL).network.name == "unet3d"
 
     def test_settings_keep_their_own(self) -> None:
-        assert plan.resolve(SMALL, None, plan.paper_settings()) == SMALL
+        assert presets.resolve(SMALL, None, presets.paper_settings()) == SMALL
         with pytest.raises(SettingsError, match=r"hold a network, unet, and unet3d is asked for"):
-            plan.resolve(SMALL, "unet3d")
+            presets.resolve(SMALL, "unet3d")
 
     def test_an_unknown_network(self) -> None:
         with pytest.raises(SettingsError, match=r"no network 'vnet'; known: unet, unet3d"):
-            plan.resolve("default", "vnet")
+            presets.resolve("default", "vnet")
 
     def test_the_paper_preset_takes_the_papers_defaults(self) -> None:
-        assert plan.resolve("paper", "unet3d").network.norm == "batch"
-        assert plan.resolve("paper", "unet3d").network.base_channels == 32
+        assert presets.resolve("paper", "unet3d").network.norm == "batch"
+        assert presets.resolve("paper", "unet3d").network.base_channels == 32
 
 
 def test_the_main_job_from_an_earlier_model(

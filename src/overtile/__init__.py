@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from overtile.errors import OvertileError
     from overtile.file_to_file import PredictOptions
     from overtile.image import Image
+    from overtile.jobs import evaluate, train
     from overtile.own_network import tiled
-    from overtile.segmenter import Segmenter, evaluate, load, train
+    from overtile.segmenter import Segmenter, load
 
 __all__ = [
     "Image",
@@ -35,10 +36,10 @@ _HOME = {
     "OvertileError": "overtile.errors",
     "PredictOptions": "overtile.file_to_file",
     "Segmenter": "overtile.segmenter",
-    "evaluate": "overtile.segmenter",
+    "evaluate": "overtile.jobs",
     "load": "overtile.segmenter",
     "tiled": "overtile.own_network",
-    "train": "overtile.segmenter",
+    "train": "overtile.jobs",
 }
 
 

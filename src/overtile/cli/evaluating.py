@@ -13,9 +13,10 @@ from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation
 from overtile.image import of_plane
+from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs
 from overtile.report import Example, ReportContent, number, write_report
-from overtile.segmenter import Segmenter, evaluate_with
+from overtile.segmenter import Segmenter
 from overtile.settings import to_yaml
 
 EXAMPLES_SHOWN = 12

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from overtile import jobs
 from overtile import model as storage
-from overtile import segmenter
 from overtile.cli import STARTED
 from overtile.cli.changing import change
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
-from overtile.plan import Preset, resolve
+from overtile.presets import Preset, resolve
 from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
 
 
@@ -52,7 +52,7 @@ def run_training(
 ) -> None:
     """Train, with a progress bar, and say what came of it."""
     with training_progress() as tell:
-        made = segmenter.train(
+        made = jobs.train(
             images,
             labels,
             output=output,

@@ -32,7 +32,8 @@ class EncoderUNet(Pretrained):
     Parameters
     ----------
     settings
-        An `EncoderUNetSettings`, or its values by name; see `Network`.
+        An `EncoderUNetSettings`, or its values by name; see `Network`. The
+        parameters are random until ``start()`` reads those of the encoder.
 
     Raises
     ------

@@ -19,7 +19,9 @@ of timm's networks were trained with."""
 
 
 class Pretrained(Network):
-    """A network with an `encoder`, whose parameters are read when training begins.
+    """A network with an `encoder` that can begin with parameters of others.
+
+    Until `start` is called they are random: `overtile.train` calls it once.
 
     A network of this kind makes its encoder with `_held`, and says where its published parameters
     are (`_published`) and which of those in a file are the encoder's (`_of_encoder`).

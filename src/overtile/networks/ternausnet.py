@@ -35,6 +35,7 @@ class TernausNet(Pretrained):
     ----------
     settings
         A `TernausNetSettings`, or its values by name; see `Network`. The defaults are the paper's.
+        The parameters are random until ``start()`` reads those of the encoder.
 
     Notes
     -----

@@ -1,0 +1,61 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class LabelsAre(StrEnum):
+    """What label values are."""
+
+    auto = "auto"
+    classes = "classes"
+    instances = "instances"
+
+
+class Preset(StrEnum):
+    """The recipes of training."""
+
+    default = "default"
+    paper = "paper"
+
+
+class Engine(StrEnum):
+    """What can compute a network."""
+
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
+class Activity(StrEnum):
+    """Numbers of the forward pass."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+Images = Annotated[Path, typer.Argument(help="A folder, or a file, which may be a stack.")]
+Labels = Annotated[Path, typer.Argument(help="The same, with labels.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+Meaning = Annotated[
+    LabelsAre, typer.Option("--labels-are", help="What label values are; auto tells by them.")
+]
+ModelFolder = Annotated[Path, typer.Argument(help="A folder that 'overtile train' wrote.")]
+Precision = Annotated[
+    Activity | None,
+    typer.Option(help="By default bfloat16 where the processor has it and the classes stay."),
+]
+EngineName = Annotated[
+    Engine | None, typer.Option(help="By default the fastest measured that the model is ready for.")
+]
+
+
+Prune = Annotated[
+    int | None,
+    typer.Option(help="For a UNet++: the level to prune it to; 1 is the smallest and fastest."),
+]

@@ -1,0 +1,105 @@
+"""The recipes of training that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from overtile.errors import SettingsError
+from overtile.settings import (
+    NETWORK_SETTINGS,
+    AugmentSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    PixelWeightSettings,
+    Settings,
+    WindowSettings,
+)
+
+Preset = Literal["default", "paper"]
+
+
+def default_settings(network: str = "unet") -> Settings:
+    """The best measured in a quarter of an hour on two processor cores (benchmarks/RESULTS.md)."""
+    chosen = _kind(network).suggested()
+    return Settings(
+        preset="default",
+        network=chosen,
+        window=WindowSettings(size_px=256, batch_size=4),
+        pixel_weight=PixelWeightSettings(border_weight=5.0, balance_classes=False),
+        optimiser=OptimiserSettings(name="adamw", learning_rate=2e-3, weight_decay=0.01),
+        border=chosen.border,
+        averaging=0.998,
+        calibrate=True,
+    )
+
+
+def paper_settings(network: str = "unet") -> Settings:
+    """The training of Ronneberger et al. 2015 (arXiv:1505.04597).
+
+    From the paper: the network, valid convolutions, large tiles at batch size 1, momentum 0.99,
+    cross-entropy with class-balanced border weights (w0 10, sigma 5), drop-out at the end of the
+    contracting path, shifts, rotations, elastic deformation of 10 px on a 3 x 3 grid and gray-value
+    variation. Where it is silent we chose: input 572 px, a constant learning rate of 1e-4 (with
+    this momentum worth 1e-2), no weight decay, drop-out probability 0.5, flips, no scaling.
+    Another network comes with the defaults of its own paper.
+    """
+    sides: dict[str, int | tuple[int, ...]] = {"unet": 572, "unet3d": (116, 132, 132)}
+    return Settings(
+        preset="paper",
+        network=_kind(network)(),
+        window=WindowSettings(size_px=sides.get(network, 576), batch_size=1),
+        augment=AugmentSettings(deform=1.0, scale=0.0, noise=0.0),
+        optimiser=OptimiserSettings(
+            name="sgd", learning_rate=1e-4, momentum=0.99, weight_decay=0.0, schedule="constant"
+        ),
+        border="mirror",
+    )
+
+
+def resolve(
+    settings: Preset | Settings, network: str | None = None, earlier: Settings | None = None
+) -> Settings:
+    """A preset's settings, or settings as they are given.
+
+    Parameters
+    ----------
+    settings
+        A preset, or all settings.
+    network
+        Its name, for a preset.
+    earlier
+        Settings of the model that training starts from: a preset then takes its network, unless
+        another is named.
+
+    Raises
+    ------
+    SettingsError
+        There is no such network, or one is named beside settings that hold their own.
+    """
+    if not isinstance(settings, Settings):
+        chosen = PRESETS[settings](network or "unet")
+        if earlier is None or network is not None:
+            return chosen
+        return chosen.model_copy(update={"network": earlier.network, "border": earlier.border})
+    if network is not None:
+        raise SettingsError(
+            f"The settings hold a network, {settings.network.name}, and {network} is asked for: "
+            "change it in the settings, or take a preset."
+        )
+    return settings
+
+
+def _kind(network: str) -> type[NetworkSettings]:
+    """The settings of a network by its name, or an error that lists the names there are."""
+    if network not in NETWORK_SETTINGS:
+        known = ", ".join(NETWORK_SETTINGS)
+        raise SettingsError(f"There is no network '{network}'; known: {known}.")
+    return NETWORK_SETTINGS[network]
+
+
+PRESETS: dict[Preset, Callable[[str], Settings]] = {
+    "default": default_settings,
+    "paper": paper_settings,
+}
+"""Name -> recipe, for a network by its name."""

@@ -1,0 +1,153 @@
+"""What a run ends in: a calibrated network, its origin, and a window by which it is checked."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from overtile.dataset import Example
+from overtile.engines.torch import TorchEngine
+from overtile.machine import describe_processor
+from overtile.model import Arrays, Classes, Model, Origin
+from overtile.networks import Network, build
+from overtile.normalise import Normalisation
+from overtile.settings import Settings
+from overtile.step import window_sizes
+from overtile.tiler import Tiler, read_mirrored
+from overtile.tiles import Tile
+from overtile.training.calibration import logit_shift
+from overtile.training.data import TrainingData
+from overtile.training.loop import Result
+
+TEST_PX = 128
+"""Side of the test window of a plane; a volume's has about as many pixels, as has its middle."""
+
+MIDDLE_PX = 1024
+"""Side of what is predicted of each image for calibration."""
+
+
+def make_model(
+    data: TrainingData,
+    settings: Settings,
+    result: Result,
+    planned: int,
+    device: torch.device,
+    held_out: tuple[str, ...],
+    started: float,
+) -> Model:
+    """The model that a run ends in: calibrated, with its origin and its test window."""
+    network = build(settings.network)
+    network.load_state_dict(result.parameters)
+    smaller = [network.prune(level) for level in settings.network.levels]
+    if settings.calibrate:
+        _calibrate([network, *reversed(smaller)], data, settings, device)
+    heads = {"logits": network} | {f"logits_{n}": each for n, each in enumerate(smaller, start=1)}
+    packages = ("overtile", "torch", "lightning", "numpy", "scipy")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    meaning = data.meaning
+    return Model(
+        settings=settings,
+        classes=Classes(
+            kind=meaning.kind,
+            names=meaning.names,
+            values=meaning.values,
+            smallest_object_px=_smallest_object(data.examples),
+        ),
+        normalisation=data.normalisation,
+        fields=network.fields,
+        exact=network.is_exact,
+        origin=Origin(
+            versions=versions,
+            processor=describe_processor(),
+            steps=result.steps,
+            planned_steps=planned,
+            stopped=result.stopped,
+            seconds=round(time.monotonic() - started, 1),
+            images=data.digests,
+            held_out=held_out,
+        ),
+        parameters={name: value.numpy() for name, value in network.cpu().state_dict().items()},
+        test=_test_window(data.examples[0], data.normalisation, heads),
+        history=result.history,
+        levels=tuple(each.fields for each in smaller),
+    )
+
+
+def _calibrate(
+    nested: Sequence[Network], data: TrainingData, settings: Settings, device: torch.device
+) -> None:
+    """Shift the logits to what the training images, as prediction sees them, say of the classes.
+
+    Each head by its own shift, so that the probabilities of a pruned network are right as well. The
+    networks lie in each other, the largest first, and what shifts one shifts those in it.
+    """
+    done = torch.zeros(settings.network.classes)
+    for network, shift in [(each, _shift(each, data, settings, device)) for each in nested]:
+        network.shift_logits(shift - done)
+        done = shift
+
+
+def _shift(
+    network: Network, data: TrainingData, settings: Settings, device: torch.device
+) -> Tensor:
+    """What to add to the logits of each class."""
+    tiler = Tiler(
+        TorchEngine(network, device),
+        network.fields,
+        border=settings.border,
+        normalisation=data.normalisation,
+        activation=settings.loss.activation,
+    )
+    order = np.random.default_rng(settings.seed).permutation(len(data.examples))
+    crops = (_middle(data.examples[place]) for place in order)
+    # A volume's margin is most of what is read: tiles of a training window's size fit into memory.
+    sizes = zip(window_sizes(settings, network.fields).out, network.fields, strict=True)
+    step = [max(side // field.grid, 1) * field.grid for side, field in sizes]
+    predicted = (
+        (logits, target[place])
+        for image, target in crops
+        for place, logits in tiler.logits(image, step if len(step) == 3 else None)
+    )
+    return logit_shift(predicted, settings.loss.activation)
+
+
+def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
+    """Image and target of the middle of an example, of `MIDDLE_PX` at most a side of a plane."""
+    most = _alike(MIDDLE_PX, example.target.ndim)
+    starts = [max(0, (size - most) // 2) for size in example.target.shape]
+    inside = tuple(slice(start, start + most) for start in starts)
+    return example.image[:, *inside], example.target[inside]
+
+
+def _alike(side_px: int, dimensions: int) -> int:
+    """The side of a square, or that of a cube of as many pixels."""
+    return round(math.pow(side_px, 2 / dimensions))
+
+
+def _smallest_object(examples: Sequence[Example]) -> int:
+    """Half the area that 98 % of the training objects exceed: anything smaller is a speck."""
+    areas = np.concatenate([example.areas_px for example in examples])
+    return int(np.percentile(areas, 2) / 2) if areas.size else 0
+
+
+def _test_window(
+    example: Example, normalisation: Normalisation, heads: dict[str, Network]
+) -> Arrays:
+    """A window of a training image, and the logits by which a loaded model is checked."""
+    side = _alike(TEST_PX, example.target.ndim)
+    sizes = [field.good_size(side) for field in heads["logits"].fields]
+    along = zip(example.target.shape, sizes, strict=True)
+    reads = tuple(((length - size) // 2, (length - size) // 2 + size) for length, size in along)
+    image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
+    made: Arrays = {"image": image}
+    for name, network in heads.items():
+        made[name] = TorchEngine(network, torch.device("cpu"), "float32")(image)
+    return made
