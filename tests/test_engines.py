@@ -456,3 +456,31 @@ def test_the_runtime_needs_what_the_project_says_and_no_torch() -> None:
     assert runtime <= {*project["dependencies"], *project["optional-dependencies"]["openvino"]}
     names = {line.partition(">")[0] for line in runtime}
     assert not names & {"torch", "lightning", "matplotlib", "jinja2"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stack is that of Linux")
+def test_signals_keep_their_stack(tmp_path: Path) -> None:
+    """OpenVINO leaves one behind that it frees with the network, after which Ctrl-C would crash."""
+    module_of("openvino").convert(build(SMALL).eval(), tmp_path)
+    program = """
+import ctypes, signal, sys
+from pathlib import Path
+from overtile.engines.openvino import load
+from overtile.machine import _SignalStack
+
+def stack():
+    now = _SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(now)) == 0
+    return now.flags & 2, now.place
+
+before = stack()
+engine = load(Path(sys.argv[1]), "bfloat16", 1)
+print(stack()[0] == 2 or stack() == before)
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGINT)
+"""
+    for more in ([], ["-X", "faulthandler"]):
+        done = subprocess.run(
+            [sys.executable, *more, "-c", program, str(tmp_path)], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, "True\nheard\n"), done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,3 +143,33 @@ def watch_memory(every_s: float = 0.002) -> Iterator[Peak]:
     finally:
         done.set()
         watcher.join()
+
+
+class _SignalStack(ctypes.Structure):
+    """The stack_t of Linux; flags 2 (SS_DISABLE) mean that signals use the thread's own stack."""
+
+    _fields_ = (
+        ("place", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    )
+
+
+@contextmanager
+def kept_signal_stack() -> Iterator[None]:
+    """Put the stack that signals use back afterwards.
+
+    OpenVINO sets one of its own when it compiles for AMX, and frees it with the network: the next
+    signal, such as Ctrl-C, would then end the process. Where the former one is too small for AMX,
+    signals use the thread's own stack.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    set_stack, before = ctypes.CDLL(None).sigaltstack, _SignalStack()
+    set_stack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        if set_stack(ctypes.byref(before), None) != 0:
+            set_stack(ctypes.byref(_SignalStack(None, 2, 0)), None)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from overtile.engines import Engine
 from overtile.errors import ModelError, optional
+from overtile.machine import kept_signal_stack
 from overtile.settings import Precision
 
 if TYPE_CHECKING:
@@ -145,12 +146,17 @@ def load(folder: Path, precision: Precision, threads: int) -> OpenVinoEngine:
     core = library.Core()
     try:
         model = core.read_model(folder / FILES[0])
-        return OpenVinoEngine(partial(core.compile_model, model, "CPU", settings), threads)
+        return OpenVinoEngine(partial(_compiled, core, model, settings), threads)
     except RuntimeError as error:
         raise ModelError(
             f"{folder / FILES[0]} is not a network that OpenVINO {library.__version__} can run "
             f"({_reason(error)}): convert the model again."
         ) from error
+
+
+def _compiled(core: Any, model: Any, settings: dict[str, object]) -> Any:
+    with kept_signal_stack():
+        return core.compile_model(model, "CPU", settings)
 
 
 def _library() -> ModuleType:
