@@ -110,7 +110,7 @@ def learn(data: Data, network: networks.Network, epochs: int, seed: int) -> list
         }
     )
     step = Step(network, settings)
-    optimiser = make_optimiser(network.parameters(), settings.optimiser)
+    optimiser = make_optimiser(network.rated(), settings.optimiser)
     sizes = window_sizes(settings, network.fields)
     labelled = sum(example.target.size for example in data.examples)
     length = round(labelled / step.pixels)

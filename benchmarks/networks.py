@@ -115,7 +115,7 @@ def step_memory(folder: Path) -> float:
         torch.ones(batch, *slab),
         torch.arange(batch),
     )
-    optimiser = make_optimiser(step.network.parameters(), settings.optimiser)
+    optimiser = make_optimiser(step.network.rated(), settings.optimiser)
     with watch_memory() as peak:
         for _ in range(2):
             step(given).backward()
