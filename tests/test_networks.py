@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 import torch
 from torch import nn
 
+import overtile
 from overtile.engines import tracing
 from overtile.errors import SizeError
+from overtile.io import open as open_image
 from overtile.networks import NETWORKS, Network, build
 from overtile.networks.summary import summarise
 from overtile.networks.torchvision import mend_torchvision
-from overtile.settings import NETWORK_SETTINGS
+from overtile.settings import NETWORK_SETTINGS, Settings, WindowSettings
 from overtile.tileable import tiling_error
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -181,3 +184,33 @@ def test_others_are_refused(network: Network) -> None:
     if network.fields[-1].grid > 1:
         with pytest.raises(SizeError, match=f"A side of {image.shape[-1] + 1} px does not fit"):
             network(nn.functional.pad(image, (0, 1)))
+
+
+def test_the_main_job_on_a_real_crop(network: Network, shared_data: Path, tmp_path: Path) -> None:
+    """Trained, saved, loaded and predicted on electron micrographs, or on a volume of nuclei."""
+    settings = network.settings
+    if settings.dimensions == 3:
+        names, crop = ("nuclei3d_image.tif", "nuclei3d_labels.tif"), np.s_[:20, :40, :36]
+        folder, kind = shared_data / "volumes", "instances"
+    else:
+        names, crop = ("train-volume.tif", "train-labels.tif"), np.s_[0, :100, :90]
+        folder, kind = shared_data / "isbi2012", "classes"
+    image, label = (np.asarray(open_image(folder / name).data[crop]) for name in names)
+    if settings.channels > 1:
+        image = np.stack([image] * settings.channels, axis=-1)
+    side = 24 if settings.dimensions == 3 else 40
+    chosen = Settings(
+        network=settings,
+        window=WindowSettings(size_px=[f.good_size(side) for f in network.fields], batch_size=1),
+        border=settings.border,
+        precision="float32",
+        layout="contiguous",
+    )
+    made = overtile.train(image, label, steps=2, settings=chosen, labels_are=kind)
+    made.save(tmp_path / "m")
+    again = overtile.load(tmp_path / "m", engine="torch", precision="float32")
+    whole = again.probabilities(image)
+    grid = max(field.grid for field in network.fields)
+    assert whole.shape == (2, *label.shape)
+    assert np.allclose(again.probabilities(image, tile_px=max(grid, 16)), whole, atol=1e-5)
+    assert np.array_equal(again.predict(image), whole.argmax(axis=0))
