@@ -33,7 +33,7 @@ def print_inspection(
     part = "" if model.pruned is None else f" pruned to level {model.pruned}"
     say(f"{folder}: {settings.name}{part}, {settings.padding} padding, border {border}.")
     grid, margin = (per_axis(getattr(f, name) for f in fields) for name in ("grid", "margin"))
-    say(f"Grid {grid} px, margin {margin} px, in closed form.")
+    say(f"Grid {grid} px, margin {margin} px.")
     if found.reach is not None:
         least, most = found.reach.least_px, found.reach.most_px
         say(
