@@ -9,13 +9,8 @@ from torch import Tensor, nn
 
 from overtile.networks.blocks import initialise
 from overtile.networks.network import Network
+from overtile.networks.vgg import STAGES, vgg
 from overtile.settings import FCNSettings, NetworkSettings
-
-VGG16 = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
-"""Channels of every convolution, in parts of the first's; a pooling follows each level.
-
-Configuration D of Simonyan and Zisserman 2015, arXiv:1409.1556, table 1.
-"""
 
 
 class FCN(Network):
@@ -56,10 +51,10 @@ class FCN(Network):
     def __init__(self, settings: FCNSettings | None = None, **values: Any) -> None:
         super().__init__(settings, **values)
         chosen = self.settings
-        widths = [level[-1] * chosen.base_channels for level in VGG16]
+        widths = [level[-1] * chosen.base_channels for level in STAGES["vgg16"]]
         # The scores start on the last map, and are joined by those of maps twice as fine.
         skipped = {32: [], 16: widths[3:4], 8: widths[3:1:-1]}[chosen.stride]
-        self.features = vgg(VGG16, chosen.channels, chosen.base_channels)
+        self.features = vgg("vgg16", chosen.channels, chosen.base_channels)
         self.fc6 = _convolution(widths[-1], chosen.fc_channels, 7)
         self.fc7 = _convolution(chosen.fc_channels, chosen.fc_channels, 1)
         self.dropout = nn.Dropout(chosen.dropout)
@@ -91,18 +86,6 @@ class FCN(Network):
             scores = up(scores) + skip(finer)
         logits: Tensor = self.head(scores)
         return logits
-
-
-def vgg(levels: tuple[tuple[int, ...], ...], channels: int, base_channels: int) -> nn.Sequential:
-    """The convolutions and poolings of a VGG network, numbered as in torchvision's ``features``."""
-    layers: list[nn.Module] = []
-    before = channels
-    for level in levels:
-        for multiple in level:
-            layers += [_convolution(before, multiple * base_channels, 3), nn.ReLU(inplace=True)]
-            before = multiple * base_channels
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers)
 
 
 def bilinear(classes: int, stride: int, *, is_learnt: bool) -> nn.Module:

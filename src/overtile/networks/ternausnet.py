@@ -9,17 +9,9 @@ from torch import Tensor, nn
 
 from overtile.networks.blocks import initialise
 from overtile.networks.pretrained import Pretrained
+from overtile.networks.vgg import STAGES, vgg
 from overtile.networks.weights import State, download
 from overtile.settings import NetworkSettings, TernausNetSettings
-
-STAGES = {
-    "vgg11": ((1,), (2,), (4, 4), (8, 8), (8, 8)),
-    "vgg16": ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8)),
-}
-"""Channels of every convolution, in parts of the first's; a pooling follows each stage.
-
-Configurations A and D of Simonyan and Zisserman 2015, arXiv:1409.1556, table 1.
-"""
 
 PUBLISHED = {
     "vgg11": "https://download.pytorch.org/models/vgg11-8a719046.pth",
@@ -58,16 +50,9 @@ class TernausNet(Pretrained):
     def __init__(self, settings: TernausNetSettings | None = None, **values: Any) -> None:
         super().__init__(settings, **values)
         chosen, base = self.settings, self.settings.base_channels
-        layers: list[nn.Module] = []
-        before = chosen.channels
-        for stage in STAGES[chosen.encoder]:
-            for multiple in stage:
-                layers += [self._convolution(before, base * multiple), nn.ReLU(inplace=True)]
-                before = base * multiple
-            layers.append(nn.MaxPool2d(2))
-        self.encoder = self._held(nn.Sequential(*layers))
+        self.encoder = self._held(vgg(chosen.encoder, chosen.channels, base, chosen.init))
         self.merge, self.up = nn.ModuleList(), nn.ModuleList()
-        joined = wide = before
+        joined = wide = base * STAGES[chosen.encoder][-1][-1]
         for stage in reversed(STAGES[chosen.encoder]):
             skip = base * stage[-1]
             self.merge.append(self._convolution(joined, wide))
