@@ -14,6 +14,7 @@ from overtile.engines import FunctionEngine
 from overtile.errors import ModelError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.geometry import Field
+from overtile.image import Image
 from overtile.normalise import Normalisation
 from overtile.sample import draw_sample
 from overtile.settings import Settings, UNetSettings, WindowSettings
@@ -70,7 +71,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_it_has_to_be_allowed(folder: Path, tmp_path: Path) -> None:
-    io.write(tmp_path / "a.tif", IMAGE, "yx")
+    io.write(tmp_path / "a.tif", Image(IMAGE, "yx"))
     refusing = overtile.load(folder)
     with pytest.raises(ModelError, match=r"looks at the whole window.*--inexact"):
         refusing.predict(IMAGE)

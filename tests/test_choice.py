@@ -19,6 +19,7 @@ from overtile.engines import choice as choices
 from overtile.engines.choice import choose_engine, convert, home, runnable
 from overtile.engines.cost import Cost
 from overtile.errors import MissingError, ModelError, OutputError, SettingsError, optional
+from overtile.image import Image
 from overtile.sample import draw_sample
 
 IMAGE = draw_sample(4, 0, (100, 90))[0]
@@ -148,7 +149,7 @@ def test_a_converted_model_predicts_without_torch(converted: Path, tmp_path: Pat
         if not path.name.startswith(ABSENT):
             (packages / path.name).symlink_to(path)
     source = Path(overtile.__file__).parents[1]
-    io.write(tmp_path / "a.tif", IMAGE, "yx")
+    io.write(tmp_path / "a.tif", Image(IMAGE, "yx"))
     program = (
         f"import sys; sys.path += [{str(source)!r}, {str(packages)!r}]\n"
         "from importlib.util import find_spec\n"

@@ -11,6 +11,7 @@ import pytest
 
 from overtile import io
 from overtile.cli import main
+from overtile.image import Image
 from overtile.settings import Settings, UNetSettings, WindowSettings, from_yaml, to_yaml
 
 SMALL = Settings(
@@ -53,7 +54,7 @@ def test_check(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check_finds_errors(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(5):
-        io.write(tmp_path / f"cell-0{number}.tif", np.zeros((9, 9), np.uint8), "yx")
+        io.write(tmp_path / f"cell-0{number}.tif", Image(np.zeros((9, 9), np.uint8), "yx"))
     (tmp_path / "cell-04.tif").unlink()
     assert call("check", work / "data" / "images", tmp_path) == 2
     said = capsys.readouterr()
@@ -66,7 +67,7 @@ def test_check_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     for name, high in (("images", 200), ("labels", 6)):
         (tmp_path / name).mkdir()
         values = np.kron(random.integers(0, high, (6, 6)), np.ones((20, 20))).astype(np.uint8)
-        io.write(tmp_path / name / "a.png", values, "yx")
+        io.write(tmp_path / name / "a.png", Image(values, "yx"))
     assert call("check", tmp_path / "images", tmp_path / "labels", "--labels-are", "classes") == 0
     assert "... 6 values" in " ".join(capsys.readouterr().out.split())
 
@@ -88,7 +89,7 @@ def test_probabilities_and_objects_of_a_stack(work: Path, tmp_path: Path) -> Non
     import overtile
 
     stack = np.stack([pixels(p) for p in sorted((work / "data" / "images").iterdir())])
-    io.write(tmp_path / "stack.tif", stack, "zyx")
+    io.write(tmp_path / "stack.tif", Image(stack, "zyx"))
     model = overtile.load(work / "m")
     command = ("predict", work / "m", tmp_path / "stack.tif", "--tile", 32, "-o")
     assert call(*command, tmp_path / "p.tif", "--probabilities") == 0
@@ -126,8 +127,8 @@ def test_evaluate_classes_of_many_images(
     images = np.stack([np.roll(image, shift, 0) for shift in range(14)])
     masks = np.stack([np.roll(cells > 0, shift, 0) * np.uint8(255) for shift in range(14)])
     overtile.train(images[:1], masks[:1], steps=2, settings=SMALL, output=tmp_path / "m")
-    io.write(tmp_path / "i.tif", images, "zyx")
-    io.write(tmp_path / "l.tif", masks, "zyx")
+    io.write(tmp_path / "i.tif", Image(images, "zyx"))
+    io.write(tmp_path / "l.tif", Image(masks, "zyx"))
     files = (tmp_path / "i.tif", tmp_path / "l.tif")
     assert call("evaluate", tmp_path / "m", *files, "--report", tmp_path / "r.html") == 0
     assert "best threshold for the whole set" in capsys.readouterr().out
@@ -147,7 +148,7 @@ def test_a_real_volume_from_check_to_report(
         source = io.open(shared_data / "volumes" / f"nuclei3d_{name}.tif")
         files.append(tmp_path / f"{name}.tif")
         crop = source.data[slice(0, 20), slice(0, 40), slice(0, 36)]
-        io.write(files[-1], np.asarray(crop), "zyx")
+        io.write(files[-1], Image(np.asarray(crop), "zyx"))
     assert call("check", *files, "--volumes", "--labels-are", "instances") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "1 pair" in said

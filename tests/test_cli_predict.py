@@ -14,6 +14,7 @@ from overtile import io
 from overtile.cli import main
 from overtile.cli.predicting import parse_memory
 from overtile.errors import FormatError, SettingsError
+from overtile.image import Image
 from overtile.journal import Journal
 from overtile.pictures import overlay as draw
 from overtile.sample import draw_sample
@@ -32,7 +33,7 @@ def call(*arguments: object) -> int:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    io.write(tmp_path / "a.tif", CELLS, "yx", spacing=(0.3, 0.3), unit="micrometer")
+    io.write(tmp_path / "a.tif", Image(CELLS, "yx", spacing=(0.3, 0.3), unit="micrometer"))
     return tmp_path / "a.tif"
 
 
@@ -101,7 +102,7 @@ def test_a_folder_goes_on_where_it_was(model_folder: Path, tmp_path: Path) -> No
     images, target = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     for name in ("a.tif", "b.png", "c.npy"):
-        io.write(images / name, CELLS, "yx")
+        io.write(images / name, Image(CELLS, "yx"))
     assert call("predict", model_folder, images, "-o", target, "--precision", "float32") == 0
     expected = io.open(target / "a.tif").data[()]
     (target / "b.tif").unlink()
@@ -136,8 +137,8 @@ def test_refused(
     refuse("holds no network for the engine onnx", "--engine", "onnx")
     twice = tmp_path / "twice"
     twice.mkdir()
-    io.write(twice / "a.png", CELLS, "yx")
-    io.write(twice / "a.tif", CELLS, "yx")
+    io.write(twice / "a.png", Image(CELLS, "yx"))
+    io.write(twice / "a.tif", Image(CELLS, "yx"))
     assert call("predict", model_folder, twice, "-o", tmp_path / "out") == 2
     assert "would both be predicted into" in " ".join(capsys.readouterr().err.split())
 

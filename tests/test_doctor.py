@@ -21,6 +21,7 @@ from scipy import ndimage
 from overtile import io
 from overtile.doctor import Finding, Report, examine
 from overtile.doctor.single import count_values
+from overtile.image import Image
 from overtile.layouts import pairs
 
 SHAPE = (64, 80)
@@ -272,7 +273,7 @@ def test_files_that_cannot_be_read_are_findings_and_the_others_are_examined(
     for folder, arrays in zip(("images", "labels"), good(), strict=True):
         (tmp_path / folder).mkdir()
         for number, array in enumerate(arrays):
-            io.write(tmp_path / folder / f"{number}.png", array, "yx")
+            io.write(tmp_path / folder / f"{number}.png", Image(array, "yx"))
     broken = tmp_path / "images" / "1.png"
     broken.write_bytes(broken.read_bytes()[:99])
     Pillow.fromarray(photo(0, (*SHAPE, 3))).save(tmp_path / "labels" / "2.png")

@@ -287,7 +287,7 @@ def test_a_disk_without_room_is_known_before(
 
 
 def test_notes_say_what_cannot_go_by_window(model: Segmenter, tmp_path: Path) -> None:
-    io.write(tmp_path / "a.png", CELLS, "yx")
+    io.write(tmp_path / "a.png", Image(CELLS, "yx"))
     run = FilePrediction(model.predictor, tmp_path / "a.png", tmp_path / "b.png", PredictOptions())
     notes = " ".join(run.notes)
     assert "The image cannot be read by window" in notes

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 
 FLOORS = [
     ["errors"],
-    ["geometry", "image", "machine", "presets", "settings", "tiles"],
+    ["geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
     ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "sample"],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
@@ -39,6 +39,16 @@ DOORS = {
     "openvino": {"engines"},
     "dask": {"executors"},
     "distributed": {"executors"},
+    "rasterio": {"io", "vectors"},
+    "shapely": {"vectors"},
+    "pyogrio": {"vectors"},
+    "roifile": {"vectors"},
+    "nibabel": {"io"},
+    "pydicom": {"io"},
+    "highdicom": {"io"},
+    "SimpleITK": {"io"},
+    "h5py": {"io"},
+    "fsspec": {"io"},
 }
 NO_TORCH_BELOW = 3
 FREE_OF_TORCH = {

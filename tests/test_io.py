@@ -21,6 +21,7 @@ from PIL import Image as Pillow
 from overtile import io
 from overtile.errors import DataError, FormatError, OutputError
 from overtile.image import Image, Planes, as_image, of_plane, planes
+from overtile.legend import Legend
 
 KINDS = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
 COMPRESSIONS = [None, "zlib", "lzw", "packbits", "zstd", "lzma"]
@@ -150,7 +151,7 @@ def test_tiffs_of_tifffile_come_back_whole_and_by_page(
 def test_what_we_write_tifffile_reads(tmp_path: Path, array: NDArray[Any]) -> None:
     path = tmp_path / "a.tif"
     axes = "czyx"[-array.ndim :]
-    io.write(path, array, axes, overwrite=True)
+    io.write(path, Image(array, axes), overwrite=True)
     assert np.array_equal(np.squeeze(tifffile.imread(path)), np.squeeze(array), equal_nan=True)
     back = io.open(path)
     assert back.axes == axes
@@ -160,7 +161,7 @@ def test_what_we_write_tifffile_reads(tmp_path: Path, array: NDArray[Any]) -> No
 def test_an_rgb_image_is_written_as_one_that_other_programs_show(tmp_path: Path) -> None:
     array = noise((3, 5, 7))
     for name in ("a.tif", "a.png"):
-        io.write(tmp_path / name, array, "cyx")
+        io.write(tmp_path / name, Image(array, "cyx"))
         with Pillow.open(tmp_path / name) as picture:
             assert picture.mode == "RGB"
             assert np.array_equal(np.asarray(picture), np.moveaxis(array, 0, -1))
@@ -247,7 +248,7 @@ def test_bits_become_zero_and_one(tmp_path: Path) -> None:
 
 def test_an_empty_slice_of_a_tiff_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    io.write(path, noise((4, 5, 6)), "zyx")
+    io.write(path, Image(noise((4, 5, 6)), "zyx"))
     assert io.open(path).data[2:2, :3].shape == (0, 3, 6)
 
 
@@ -342,7 +343,7 @@ def test_colours_and_axes_that_we_do_not_read_are_refused(tmp_path: Path) -> Non
 )
 def test_gray_pngs_go_there_and_back(tmp_path: Path, array: NDArray[Any]) -> None:
     path = tmp_path / "a.png"
-    io.write(path, array, "yx", overwrite=True)
+    io.write(path, Image(array, "yx"), overwrite=True)
     image = io.open(path)
     assert image.axes == "yx"
     assert image.data.dtype == array.dtype
@@ -424,7 +425,7 @@ def test_a_decompression_bomb_is_refused_and_a_large_image_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.png"
-    io.write(path, noise((10, 10)), "yx")
+    io.write(path, Image(noise((10, 10)), "yx"))
     monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 60)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -437,7 +438,7 @@ def test_a_decompression_bomb_is_refused_and_a_large_image_is_not(
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
 def test_no_truncated_png_is_taken_for_a_whole_one(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.png"
-    io.write(path, noise((16, 16), kind), "yx")
+    io.write(path, Image(noise((16, 16), kind), "yx"))
     content = path.read_bytes()
     for end in np.linspace(1, len(content) - 21, 25).astype(int):  # all but the end mark
         path.write_bytes(content[:end])
@@ -463,7 +464,7 @@ def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
 )
 def test_a_png_refuses_what_it_cannot_hold(tmp_path: Path, array: NDArray[Any], axes: str) -> None:
     with pytest.raises(FormatError, match=r"A PNG cannot hold.*A \.tif holds it"):
-        io.write(tmp_path / "a.png", array, axes)
+        io.write(tmp_path / "a.png", Image(array, axes))
     assert not list(tmp_path.iterdir())
 
 
@@ -497,11 +498,11 @@ def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path: Path) -> None:
 
 def test_nothing_existing_is_overwritten_without_leave(tmp_path: Path) -> None:
     path, old, new = tmp_path / "a.tif", noise((5, 7)), noise((5, 7), seed=1)
-    io.write(path, old, "yx")
+    io.write(path, Image(old, "yx"))
     with pytest.raises(OutputError, match=r"a\.tif exists already.*overwrite=True"):
-        io.write(path, new, "yx")
+        io.write(path, Image(new, "yx"))
     assert np.array_equal(io.open(path).data[()], old)
-    io.write(path, new, "yx", overwrite=True)
+    io.write(path, Image(new, "yx"), overwrite=True)
     assert np.array_equal(io.open(path).data[()], new)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -531,25 +532,25 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "folder.tif"
     folder.mkdir()
     with pytest.raises(OutputError, match="is a folder: expected the name of a file"):
-        io.write(folder, noise((5, 7)), "yx")
+        io.write(folder, Image(noise((5, 7)), "yx"))
     with pytest.raises(OutputError, match=r"there is no folder .*Create it"):
-        io.write(tmp_path / "none" / "a.tif", noise((5, 7)), "yx")
+        io.write(tmp_path / "none" / "a.tif", Image(noise((5, 7)), "yx"))
     full = pytest.raises(OutputError, match="cannot be written: No space left")
     with full, io.new_file(tmp_path / "a.txt"):
         raise OSError(28, "No space left on device")
     with pytest.raises(FormatError, match=r"would be a JPEG, which changes values.*\.png"):
-        io.write(tmp_path / "a.jpg", noise((5, 7)), "yx")
+        io.write(tmp_path / "a.jpg", Image(noise((5, 7)), "yx"))
     with pytest.raises(FormatError, match=r"suffix '\.gif'"):
-        io.write(tmp_path / "a.gif", noise((5, 7)), "yx")
+        io.write(tmp_path / "a.gif", Image(noise((5, 7)), "yx"))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_colours_are_shown_and_values_kept(tmp_path: Path, suffix: str) -> None:
     """Pillow, as another program, shows the colours; read as a label, the ids come back."""
     ids = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    colours = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], np.uint8)
-    io.write(tmp_path / f"ids{suffix}", ids, "yx", colours=colours)
+    legend = Legend(("nothing", "cell", "debris"), ((0, 0, 0), (230, 159, 0), (86, 180, 233)))
+    io.write(tmp_path / f"ids{suffix}", Image(ids, "yx"), legend=legend, content="classes")
     shown = np.asarray(Pillow.open(tmp_path / f"ids{suffix}").convert("RGB"))
-    assert np.array_equal(shown, colours[ids])
+    assert np.array_equal(shown, legend.table[ids])
     stored = np.asarray(io.open(tmp_path / f"ids{suffix}", as_label=True).data[()])
     assert np.array_equal(stored, ids)

@@ -82,7 +82,7 @@ def test_a_key_is_a_window_and_a_key_in_it(data: st.DataObject, shape: tuple[int
 
 
 def test_an_integer_outside_of_its_axis_is_an_index_error(tmp_path: Path) -> None:
-    io.write(tmp_path / "a.tif", noise((5, 7)), "yx")
+    io.write(tmp_path / "a.tif", Image(noise((5, 7)), "yx"))
     with pytest.raises(IndexError):
         io.open(tmp_path / "a.tif").data[5]
 
@@ -423,7 +423,7 @@ def test_a_large_compressed_strip_is_not_read_by_window(
     assert not io.open(tmp_path / "a.tif").by_window
     assert io.open(tmp_path / "b.tif").by_window
     assert io.open(tmp_path / "c.tif").by_window
-    io.write(tmp_path / "d.png", array, "yx")
+    io.write(tmp_path / "d.png", Image(array, "yx"))
     assert not io.open(tmp_path / "d.png").by_window
 
 

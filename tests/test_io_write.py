@@ -17,6 +17,7 @@ from overtile.errors import DataError, FormatError, OutputError
 from overtile.image import Image
 from overtile.io import pyramid, tiffwrite
 from overtile.io.pyramid import Reduced
+from overtile.legend import Legend
 
 some = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -65,7 +66,7 @@ def test_a_large_tiff_is_read_back_by_us_and_by_tifffile(
 ) -> None:
     path = tmp_path / name
     array = noise(tuple({"t": 2, "c": 3, "z": 4, "y": height, "x": 45}[a] for a in axes), kind)
-    io.write(path, array, axes, overwrite=True, overviews=overviews)
+    io.write(path, Image(array, axes), overwrite=True, overviews=overviews)
     image = io.open(path)
     assert image.axes == axes
     assert np.array_equal(image.data[()], array)
@@ -93,7 +94,7 @@ def test_a_large_tiff_is_read_back_by_us_and_by_tifffile(
 @pytest.mark.parametrize("axes", ["zyx", "cyx"])
 def test_a_large_tiff_is_written_from_one_band_at_a_time(tmp_path: Path, axes: str) -> None:
     spy = Spy(noise((3, 200, 100)))
-    io.write(tmp_path / "a.tif", spy, axes, overviews=True)
+    io.write(tmp_path / "a.tif", Image(spy, axes), overviews=True)
     assert spy.most == 32 * 100 * (3 if axes == "cyx" else 1)
     assert np.array_equal(io.open(tmp_path / "a.tif").data[()], spy.array)
 
@@ -101,11 +102,11 @@ def test_a_large_tiff_is_written_from_one_band_at_a_time(tmp_path: Path, axes: s
 @pytest.mark.usefixtures("small_is_large")
 def test_colours_of_a_large_tiff_are_kept(tmp_path: Path) -> None:
     ids = noise((40, 50)) % np.uint8(3)
-    colours = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], np.uint8)
-    io.write(tmp_path / "a.tif", ids, "yx", colours=colours, overviews=True)
+    legend = Legend(("nothing", "cell", "debris"), ((0, 0, 0), (230, 159, 0), (86, 180, 233)))
+    io.write(tmp_path / "a.tif", Image(ids, "yx"), legend=legend, overviews=True)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         shown = np.asarray(tiff.pages[0].colormap)[:, ids] // 257
-    assert np.array_equal(shown, np.moveaxis(colours[ids], -1, 0))
+    assert np.array_equal(shown, np.moveaxis(legend.table[ids], -1, 0))
     assert np.array_equal(io.open(tmp_path / "a.tif", as_label=True).data[()], ids)
 
 
@@ -119,23 +120,25 @@ def test_the_spacing_is_kept(
         monkeypatch.setattr(tiffwrite, "SMALL_BYTES", 0)
     path = tmp_path / name
     for axes, spacing in (("yx", (0.5, 0.25)), ("zyx", (2.0, 0.5, 0.25)), ("cyx", (3.0, 4.0))):
-        io.write(path, noise((3,) * len(axes)), axes, spacing=spacing, unit=unit, overwrite=True)
+        io.write(
+            path, Image(noise((3,) * len(axes)), axes, spacing=spacing, unit=unit), overwrite=True
+        )
         image = io.open(path)
         assert (image.axes, image.spacing, image.unit) == (axes, spacing, unit)
-    io.write(path, noise((5, 7)), "yx", overwrite=True)
+    io.write(path, Image(noise((5, 7)), "yx"), overwrite=True)
     assert io.open(path).spacing is None
 
 
 def test_the_resolution_is_stated_for_other_programs(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    io.write(path, noise((5, 7)), "yx", spacing=(0.5, 0.25), unit="micrometer")
+    io.write(path, Image(noise((5, 7)), "yx", spacing=(0.5, 0.25), unit="micrometer"))
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages[0]
         assert page.get_resolution("MICROMETER") == pytest.approx((4, 2))
-    io.write(tmp_path / "b.tif", noise((5, 7)), "yx", spacing=(5, 2), unit="furlong")
+    io.write(tmp_path / "b.tif", Image(noise((5, 7)), "yx", spacing=(5, 2), unit="furlong"))
     assert io.open(tmp_path / "b.tif").unit == "furlong"
     with pytest.raises(FormatError, match=r"OME-TIFF has no unit 'furlong': expected one of"):
-        io.write(tmp_path / "b.ome.tif", noise((5, 7)), "yx", spacing=(5, 2), unit="furlong")
+        io.write(tmp_path / "b.ome.tif", Image(noise((5, 7)), "yx", spacing=(5, 2), unit="furlong"))
     assert not (tmp_path / "b.ome.tif").exists()
 
 
@@ -172,7 +175,7 @@ def test_a_large_image_is_copied_by_parts(
     monkeypatch.setattr(tiffwrite, "SMALL_BYTES", 0)
     monkeypatch.setattr(tiffwrite, "TILE_PX", 32)
     spy = Spy(noise((5, 100, 70), "uint16"))
-    io.write(tmp_path / f"a{suffix}", spy, "zyx")
+    io.write(tmp_path / f"a{suffix}", Image(spy, "zyx"))
     assert spy.most <= 32 * 70
     assert np.array_equal(io.open(tmp_path / f"a{suffix}").data[()], spy.array)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]

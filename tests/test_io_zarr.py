@@ -210,12 +210,12 @@ def test_folders_of_zarr_are_listed_as_images(tmp_path: Path) -> None:
     for name, label in (("images", False), ("labels", True)):
         folder = tmp_path / name
         (folder / "other").mkdir(parents=True)
-        io.write(folder / "t2.zarr", noise((9, 8)) * (not label), "yx")
+        io.write(folder / "t2.zarr", Image(noise((9, 8)) * (not label), "yx"))
         np.save(folder / "t10.npy", noise((7, 8)))
     found = layouts.pairs(tmp_path / "images", tmp_path / "labels")
     assert found.names == ["t2", "t10"]
     assert np.array_equal(found[0].image.read(), noise((1, 9, 8)).reshape(1, 9, 8))
-    assert found[0].label is not None and not found[0].label.read().any()
+    assert found[0].label is not None and not found[0].read_label().values.any()
     alone = layouts.pairs(tmp_path / "images" / "t2.zarr")
     assert np.array_equal(alone[0].image.read()[0], noise((9, 8)))
 
@@ -400,15 +400,15 @@ def test_a_pyramid_reads_little_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_image_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path, array = tmp_path / "a.zarr", noise((3, 9, 8))
-    io.write(path, array, "zyx", spacing=(2, 1, 1), unit="millimeter")
+    io.write(path, Image(array, "zyx", spacing=(2, 1, 1), unit="millimeter"))
     image = io.open(path)
     assert (image.axes, image.spacing, image.unit) == ("zyx", (2, 1, 1), "millimeter")
     top = json.loads((path / "zarr.json").read_text())
     assert top["attributes"]["ome"]["multiscales"][0]["name"] == "a"
     assert np.array_equal(image.data[()], array)
     with pytest.raises(OutputError, match=r"a\.zarr exists already"):
-        io.write(path, array, "zyx")
-    io.write(path, array > 99, "zyx", overwrite=True)
+        io.write(path, Image(array, "zyx"))
+    io.write(path, Image(array > 99, "zyx"), overwrite=True)
     assert np.array_equal(io.open(path).data[()], array > 99)
 
     class Broken:
@@ -418,7 +418,7 @@ def test_an_image_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        io.write(path, Broken(), "yx", overwrite=True)
+        io.write(path, Image(Broken(), "yx"), overwrite=True)
     assert np.array_equal(io.open(path).data[()], array > 99)
     assert list(tmp_path.iterdir()) == [path]
 

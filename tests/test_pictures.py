@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from overtile import pictures
+from overtile.legend import Legend, default_colours
 from overtile.model import HistoryRow
 
+LEGEND = Legend(("nothing", "a", "b", "c"), default_colours(4))
 IMAGE = np.linspace(0, 60000, 400).reshape(1, 20, 20).astype(np.uint16)
 
 
@@ -85,15 +87,15 @@ class TestOverlay:
         classes = np.repeat([0, 1, 2, 3], 5)[None].repeat(20, axis=0)
         classes[:, :2] = -1  # unlabelled
         plain = pictures.to_rgb(IMAGE).astype(float)
-        shown = pictures.overlay(IMAGE, classes, tinted=True)
+        shown = pictures.overlay(IMAGE, classes, legend=LEGEND)
         inside = ~outline(classes)
         assert np.array_equal(shown[:, :5], plain[:, :5])
         for number in (1, 2, 3):
             here = inside & (classes == number)
-            mixed = (1 - pictures.TINT) * plain[here] + pictures.TINT * pictures.colours(4)[number]
+            mixed = (1 - pictures.TINT) * plain[here] + pictures.TINT * LEGEND.table[number]
             assert np.abs(shown[here] - mixed).max() <= 0.5 + 1e-9
         nothing = np.full((20, 20), -1)
-        assert np.array_equal(pictures.overlay(IMAGE, nothing, tinted=True), plain)
+        assert np.array_equal(pictures.overlay(IMAGE, nothing, legend=LEGEND), plain)
 
 
 def test_errors_by_kind() -> None:
@@ -136,14 +138,12 @@ def test_outlines_and_errors_on_gray_fit_a_palette() -> None:
 
 
 def test_colours_differ() -> None:
-    assert pictures.colours(1).tolist() == [[0, 0, 0]]
+    assert default_colours(1) == ((0, 0, 0),)
     for count in range(2, 9):
-        palette = pictures.colours(count)
-        assert palette.shape == (count, 3)
-        assert palette.dtype == np.uint8
-        assert len(np.unique(palette, axis=0)) == count
-        assert palette[0].max() == 0
-    assert pictures.colours(20).shape == (20, 3)
+        palette = default_colours(count)
+        assert len(set(palette)) == count
+        assert max(palette[0]) == 0
+    assert len(default_colours(20)) == 20
 
 
 def drawn(history: list[HistoryRow]) -> Any:

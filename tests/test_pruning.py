@@ -21,6 +21,7 @@ from overtile.engines.choice import RECORD, choose_engine, cost_of, home
 from overtile.engines.torch import TorchEngine, network_of
 from overtile.errors import MissingError, ModelError, OutputError, SettingsError
 from overtile.executors import Job, open_work
+from overtile.image import Image
 from overtile.journal import Journal
 from overtile.model import Model
 from overtile.networks import UNetPlusPlus
@@ -170,7 +171,7 @@ def test_its_cost_is_its_own(model: Model, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_worker_prunes_as_well(folder: Path, tmp_path: Path, unseen: Crop) -> None:
     np.save(tmp_path / "pixels.npy", np.zeros(unseen[0].shape, np.uint8))
-    io.write(tmp_path / "a.tif", unseen[0], "yx")
+    io.write(tmp_path / "a.tif", Image(unseen[0], "yx"))
     files = (folder, tmp_path / "a.tif", tmp_path / "pixels.npy")
     job = Job(*files, "torch", "float32", 1, "classes", (32, 32), pruned=1)
     assert open_work(job).tiler.fields == loaded(folder, 1).model.fields
@@ -199,8 +200,8 @@ def test_volumes_too() -> None:
 class TestCommands:
     @pytest.fixture
     def image(self, tmp_path: Path, unseen: Crop) -> Path:
-        io.write(tmp_path / "a.tif", unseen[0], "yx")
-        io.write(tmp_path / "label.tif", unseen[1], "yx")
+        io.write(tmp_path / "a.tif", Image(unseen[0], "yx"))
+        io.write(tmp_path / "label.tif", Image(unseen[1], "yx"))
         return tmp_path / "a.tif"
 
     @pytest.mark.parametrize("level", [1, 3])

@@ -18,6 +18,7 @@ from PIL import Image as Picture
 
 from overtile import pictures
 from overtile.errors import OutputError
+from overtile.legend import Legend, default_colours
 from overtile.model import HistoryRow
 from overtile.report import LARGEST_PX, Example, ReportContent, _ends, number, write_report
 from overtile.sample import draw_sample
@@ -205,18 +206,19 @@ def test_large_pictures_are_shown_smaller(tmp_path: Path, size: tuple[int, int])
 def test_many_classes_have_a_legend(tmp_path: Path) -> None:
     shown = example()
     classes = shown.truth * 2
+    legend = Legend(("background", "cell", "<debris>"), default_colours(3))
     many = replace(
         CONTENT,
-        classes=("background", "cell", "<debris>"),
+        legend=legend,
         examples=[Example("n", "c", shown.image, classes, classes, classes, classes)],
     )
     page = read(tmp_path, many)
     assert "<debris>" in page.text
     keys = [attributes["style"] for attributes in page.attributes("i")]
-    for colour in pictures.colours(3)[1:].tolist():
+    for colour in legend.colours[1:]:
         assert "background: rgb({} {} {})".format(*colour) in keys
     source = page.attributes("img")[1]["src"]
-    expected = pictures.overlay(shown.image, classes, classes, tinted=True)
+    expected = pictures.overlay(shown.image, classes, classes, legend=legend)
     assert np.array_equal(decode(source), expected)
     assert "<debris>" not in read(tmp_path, CONTENT).text
 

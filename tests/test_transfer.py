@@ -14,6 +14,7 @@ from overtile import model as storage
 from overtile import presets
 from overtile.cli import main
 from overtile.errors import ModelError, SettingsError
+from overtile.image import Image
 from overtile.networks import build
 from overtile.sample import draw_sample
 from overtile.settings import Settings, UNetSettings, WindowSettings
@@ -105,8 +106,8 @@ def test_the_main_job_from_an_earlier_model(
     overtile.train(IMAGE, CELLS, steps=3, settings=SMALL, output=earlier)
     colour, quarters = np.stack([IMAGE] * 3, axis=-1), np.zeros((96, 80), np.uint8)
     quarters[:48, 40:], quarters[48:, :40], quarters[48:, 40:] = 1, 2, 3
-    overtile.io.write(tmp_path / "a.png", np.moveaxis(colour, -1, 0), "cyx")
-    overtile.io.write(tmp_path / "b.png", quarters, "yx")
+    overtile.io.write(tmp_path / "a.png", Image(np.moveaxis(colour, -1, 0), "cyx"))
+    overtile.io.write(tmp_path / "b.png", Image(quarters, "yx"))
     files = [str(tmp_path / name) for name in ("a.png", "b.png")]
     options = ["-o", str(tmp_path / "later.model"), "--labels-are", "classes", "--steps", "2"]
     options += ["--set", "optimiser.learning_rate=1e-12", "--set", "averaging=0"]

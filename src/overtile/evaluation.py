@@ -136,7 +136,7 @@ class _Tally:
 
 def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _Tally:
     assert pair.label is not None
-    image, label = pair.image.read(), pair.label.read()
+    image, label = pair.image.read(), pair.read_label().values
     check_pair(pair.name, image, label)
     likely = predict(image)
     truth, objects = meaning.class_map(label), meaning.objects(label)

@@ -2,13 +2,16 @@
 
 Whatever holds an image, the rest of the house sees planes: arrays (c y x), or volumes (c z y x),
 always with the channel axis. An array without named axes is understood by one rule, `as_image`.
+
+A pixel that is missing (outside of what a satellite saw, say) is NaN in all channels: a reader
+whose file marks such pixels gives floats.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +55,47 @@ class Store(Sliceable, Protocol):
 
 
 @dataclass(frozen=True)
+class Georeference:
+    """Where the pixels of a map lie on the earth.
+
+    Attributes
+    ----------
+    crs
+        The coordinate reference system, as WKT; empty where it is not known.
+    transform
+        (a, b, c, d, e, f): the upper left corner of the pixel in column i and row j lies at
+        x = a i + b j + c, y = d i + e j + f in units of the crs.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Where the voxels of a scan lie in a patient, in millimetres.
+
+    Attributes
+    ----------
+    affine
+        Three rows of four numbers: the centre of the voxel (i, j, k), counted along x, y, z, lies
+        at ``affine @ (i, j, k, 1)``, in coordinates towards the right, front (anterior), top
+        (superior) of the patient (RAS, as in NIfTI; DICOM and ITK count the first two to the left
+        and the back).
+    space
+        What the coordinates are aligned with, in the words of NIfTI-1: ``scanner``, ``aligned``,
+        ``talairach``, ``mni``, or ``unknown``.
+    """
+
+    affine: tuple[tuple[float, float, float, float], ...]
+    space: Literal["unknown", "scanner", "aligned", "talairach", "mni"] = "scanner"
+
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+
+
+@dataclass(frozen=True)
 class Image:
     """Pixels with named axes.
 
@@ -71,6 +115,13 @@ class Image:
     by_window
         Whether a small window can be read without decoding the whole: not from a PNG, a JPEG, or
         a TIFF whose compressed strips are large. Such an image is better read once, and kept.
+    frame
+        Where it lies in the world, as its file states it; what is predicted lies there too.
+    channel_names
+        One for each channel, or none.
+    palette
+        Of a label whose values are indices of colours: the colour of value 0, 1, ...; empty for
+        any other.
 
     Raises
     ------
@@ -83,6 +134,9 @@ class Image:
     spacing: tuple[float, ...] | None = None
     unit: str = ""
     by_window: bool = True
+    frame: Georeference | Orientation | None = None
+    channel_names: tuple[str, ...] = ()
+    palette: tuple[Colour, ...] = ()
 
     def __post_init__(self) -> None:
         known = "".join(axis for axis in AXES if axis in self.axes)

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from overtile.errors import DataError
+from overtile.image import Colour
+from overtile.legend import Legend, default_colours
 
 IGNORE = -1
 """The class id of a pixel that nobody labelled."""
@@ -38,6 +40,65 @@ SURE_OBJECTS = 12
 """A label numbered without gaps beyond this counts objects: so many classes are seldom seen."""
 
 Kind = Literal["classes", "instances"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label as it was read, its values not understood yet.
+
+    Attributes
+    ----------
+    values
+        (*space) numbers; of ``colours``, 65536 red + 256 green + blue; of ``channels``
+        (c *space), where classes overlap: not 0 where a pixel belongs to the class.
+    coding
+        What the values are.
+    palette
+        The colour of the numbers 0, 1, ..., where they are indices of a palette.
+    names
+        Of the channels, if the files tell them.
+    """
+
+    values: NDArray[Any]
+    coding: Literal["numbers", "colours", "channels"] = "numbers"
+    palette: tuple[Colour, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of space."""
+        return self.values.shape[1:] if self.coding == "channels" else self.values.shape
+
+
+@dataclass(frozen=True)
+class ClassHint:
+    """A class that a data set describes: its name, with its value in labels or its colour."""
+
+    name: str
+    value: int | None = None
+    colour: Colour | None = None
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a data set says of itself beside its pixels.
+
+    Attributes
+    ----------
+    classes
+        Names of values or colours.
+    ignored
+        Values, or colours as `Label` codes them, that mean "not labelled".
+    kind
+        What label values are, where the layout leaves no doubt.
+    modalities
+        Of the channels of the images: "CT", "MRI", "T1", ...
+    """
+
+    classes: tuple[ClassHint, ...] = ()
+    ignored: tuple[int, ...] = ()
+    kind: Kind | None = None
+    modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,12 +115,20 @@ class LabelMeaning:
         Of the classes; of instances "background" and "object".
     reason
         One sentence that says what was understood, and from what.
+    colours
+        Of the classes.
     """
 
     kind: Kind
     values: tuple[int, ...]
     names: tuple[str, ...]
     reason: str
+    colours: tuple[Colour, ...] = ()
+
+    @property
+    def legend(self) -> Legend:
+        """Names and colours of the classes."""
+        return Legend(self.names, self.colours)
 
     def class_map(self, label: NDArray[Any]) -> NDArray[np.int16]:
         """The class id of every pixel of a label (*space), -1 where it is unlabelled.
@@ -212,7 +281,8 @@ def _instances(seen: _Values, kind: str) -> LabelMeaning:
         "label, and the values count up or differ between labels"
     )
     reason = f"Each value but 0 is an object (up to {seen.most_values} in a label), {why}."
-    return LabelMeaning("instances", (0, 1), ("background", "object"), reason)
+    names = ("background", "object")
+    return LabelMeaning("instances", (0, 1), names, reason, default_colours(2))
 
 
 def _classes(seen: _Values, kind: str) -> LabelMeaning:
@@ -241,7 +311,7 @@ def _classes(seen: _Values, kind: str) -> LabelMeaning:
     listed += ", ..." if len(values) > 12 else ""
     reason = f"Each value is a class{', as you said' if kind == 'classes' else ''}: {listed}"
     reason += f"; {UNLABELLED_VALUE} = not labelled." if ignored else "."
-    return LabelMeaning("classes", tuple(values), names, reason)
+    return LabelMeaning("classes", tuple(values), names, reason, default_colours(len(values)))
 
 
 def separate_touching(objects: NDArray[np.integer], width_px: int) -> NDArray[np.int32]:

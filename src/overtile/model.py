@@ -32,12 +32,14 @@ from numpy.typing import NDArray
 
 from overtile.errors import ModelError, OutputError, SettingsError
 from overtile.geometry import Field, Fields
+from overtile.image import Colour
+from overtile.legend import Legend
 from overtile.normalise import Normalisation
 from overtile.settings import Frozen, Settings, from_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder's format; raised when an older Overtile could not read it."""
 
 MANIFEST = "model.yaml"
@@ -48,12 +50,18 @@ HISTORY = "history.csv"
 
 
 class Classes(Frozen):
-    """What the classes are called, which label values they had in training, and what is a speck."""
+    """Names, label values in training and colours of the classes, and what is a speck."""
 
     kind: Literal["classes", "instances"]
     names: tuple[str, ...]
     values: tuple[int, ...]
+    colours: tuple[Colour, ...]
     smallest_object_px: int = 0
+
+    @property
+    def legend(self) -> Legend:
+        """Names and colours."""
+        return Legend(self.names, self.colours)
 
 
 class FieldRecord(Frozen):

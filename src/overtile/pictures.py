@@ -14,14 +14,8 @@ from PIL import Image as Picture
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
+from overtile.legend import ORANGE, PURPLE, SKY, Legend
 from overtile.model import HistoryRow
-
-# Okabe and Ito's palette, which colour-blind people can tell apart (Wong 2011,
-# doi:10.1038/nmeth.1618).
-ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
-BLUE, VERMILION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (0, 0, 0)
-# The colours of outlines come last, so that a tint is rarely taken for one.
-PALETTE = (GREEN, YELLOW, PURPLE, BLUE, VERMILION, SKY, ORANGE)
 
 TRUTH, PREDICTION = SKY, ORANGE
 MISSED, INVENTED, CONFUSED, UNLABELLED = SKY, ORANGE, PURPLE, (128, 128, 128)
@@ -31,12 +25,6 @@ GRAYS = 250
 
 TINT = 0.35
 """How opaque the colour of a class is: enough to tell it, and the image shows through."""
-
-
-def colours(count: int) -> NDArray[np.uint8]:
-    """A colour (3) for each of `count` classes; black for the first, which is background."""
-    rows = [BLACK, *[PALETTE[number % len(PALETTE)] for number in range(count - 1)]]
-    return np.array(rows[:count], np.uint8)
 
 
 def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -59,7 +47,7 @@ def overlay(
     prediction: NDArray[np.integer],
     truth: NDArray[np.integer] | None = None,
     *,
-    tinted: bool = False,
+    legend: Legend | None = None,
 ) -> NDArray[np.uint8]:
     """Outlines on an image.
 
@@ -73,8 +61,8 @@ def overlay(
     truth
         The same for the truth; its outlines are blue, and lie below: blue is seen where the two
         differ. Pixels of -1 have no outline.
-    tinted
-        Whether the prediction is class ids that shine through in their `colours` as well.
+    legend
+        Of a prediction that is class ids, to let those above 0 shine through in its colours.
 
     Returns
     -------
@@ -82,8 +70,8 @@ def overlay(
         RGB (y x 3).
     """
     picture, prediction = to_rgb(image), np.maximum(prediction, 0)
-    if tinted:
-        tints = colours(int(prediction.max()) + 1)[prediction]
+    if legend is not None:
+        tints = legend.table[prediction]
         mixed = np.round((1 - TINT) * picture + TINT * tints).astype(np.uint8)
         picture = np.where((prediction > 0)[..., None], mixed, picture)
     if truth is not None:

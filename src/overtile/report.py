@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from overtile import io, pictures
+from overtile.legend import Legend
 from overtile.model import HistoryRow
 
 LARGEST_PX = 1024
@@ -66,9 +67,9 @@ class ReportContent:
         Of the training run.
     examples
         To be shown.
-    classes
-        Names of the classes from 0, background; where there are more than two, overlays show each
-        in its colour.
+    legend
+        Of the classes from 0, background; where there are more than two, overlays show each in its
+        colour.
     """
 
     title: str
@@ -80,7 +81,7 @@ class ReportContent:
     settings_yaml: str
     history: Sequence[HistoryRow]
     examples: Sequence[Example]
-    classes: Sequence[str] = ()
+    legend: Legend | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,9 @@ def write_report(path: Path, content: ReportContent, *, overwrite: bool = False)
         content=content,
         rows=[(name, [number(score) for score in scores]) for name, scores in content.rows],
         spreads=[_spread(content, place) for place in range(len(content.columns))],
-        legend=_legend(content.classes),
+        legend=_legend(content.legend),
         curve=_uri(pictures.curves(content.history), "image/svg+xml") if content.history else "",
-        shown=[_show(example, len(content.classes) > 2) for example in content.examples],
+        shown=[_show(example, content.legend) for example in content.examples],
     )
     with io.new_file(path, overwrite) as file:
         file.write(page.encode())
@@ -174,18 +175,17 @@ def _ends(low: float, high: float) -> tuple[float, float]:
     return round(first * step, 9), round(max(last, first + 1) * step, 9)
 
 
-def _legend(classes: Sequence[str]) -> list[tuple[str, str]]:
+def _legend(legend: Legend | None) -> list[tuple[str, str]]:
     """(name, colour) of each class but background, where there are more than one."""
-    if len(classes) <= 2:
+    if legend is None or len(legend.names) <= 2:
         return []
-    found = pictures.colours(len(classes)).tolist()
     return [
         (name, "rgb({} {} {})".format(*colour))
-        for name, colour in zip(classes[1:], found[1:], strict=True)
+        for name, colour in zip(legend.names[1:], legend.colours[1:], strict=True)
     ]
 
 
-def _show(example: Example, tinted: bool) -> dict[str, str]:
+def _show(example: Example, legend: Legend | None) -> dict[str, str]:
     every = -(-max(example.truth.shape) // LARGEST_PX)
     image = _shrink(example.image, every)
     truth, prediction, truth_objects, predicted_objects = (
@@ -197,9 +197,10 @@ def _show(example: Example, tinted: bool) -> dict[str, str]:
             example.predicted_objects,
         )
     )
+    tints = legend if legend is not None and len(legend.names) > 2 else None
     panels = {
         "plain": pictures.to_rgb(image),
-        "overlay": pictures.overlay(image, predicted_objects, truth_objects, tinted=tinted),
+        "overlay": pictures.overlay(image, predicted_objects, truth_objects, legend=tints),
         "errors": pictures.error_map(image, truth, prediction),
     }
     shown = {key: _uri(pictures.to_png(panel), "image/png") for key, panel in panels.items()}

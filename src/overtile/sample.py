@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from overtile import io
 from overtile.errors import OutputError
+from overtile.image import Image
 
 SPACING_PX = 26
 """Mean distance of cell centres; cells are about 24 px wide."""
@@ -195,5 +196,5 @@ def write_sample(
     for index in range(count):
         image, cells = draw_sample(seed, index, size)
         name = f"cell-{index:02d}.tif"
-        io.write(folder / "images" / name, image, "yx", overwrite=overwrite)
-        io.write(folder / "labels" / name, cells, "yx", overwrite=overwrite)
+        io.write(folder / "images" / name, Image(image, "yx"), overwrite=overwrite)
+        io.write(folder / "labels" / name, Image(cells, "yx"), overwrite=overwrite)

@@ -19,9 +19,9 @@ from overtile.executors import connected
 from overtile.file_to_file import FilePrediction, PredictOptions
 from overtile.image import Image, as_image
 from overtile.labels import LabelMeaning
+from overtile.legend import Legend
 from overtile.model import Model
 from overtile.objects import find_objects
-from overtile.pictures import colours
 from overtile.prediction import Predictor
 from overtile.pruning import prune as pruned
 from overtile.settings import Precision
@@ -84,10 +84,17 @@ class Segmenter:
         return self.model.classes.names
 
     @property
+    def legend(self) -> Legend:
+        """Names and colours of the classes."""
+        return self.model.classes.legend
+
+    @property
     def meaning(self) -> LabelMeaning:
         """What label values meant in training."""
         classes = self.model.classes
-        return LabelMeaning(classes.kind, classes.values, classes.names, "As in training.")
+        return LabelMeaning(
+            classes.kind, classes.values, classes.names, "As in training.", classes.colours
+        )
 
     def predict(
         self, image: Image | NDArray[Any], *, tile_px: int | None = None
@@ -194,8 +201,7 @@ class Segmenter:
         self, source: str | Path, output: str | Path, options: PredictOptions
     ) -> FilePrediction:
         """What `predict_file` will do, checked and planned but not begun."""
-        shown = colours(len(self.classes))
-        return FilePrediction(self.predictor, Path(source), Path(output), options, shown)
+        return FilePrediction(self.predictor, Path(source), Path(output), options)
 
     @contextmanager
     def computing(self, options: PredictOptions) -> Iterator[Any]:

@@ -102,7 +102,7 @@ def _content(
         columns=names,
         rows=[(row.name, [row.scores[name] for name in names]) for row in evaluation.rows],
         pooled=evaluation.pooled,
-        classes=segmenter.classes,
+        legend=segmenter.legend,
         settings_yaml=to_yaml(chosen),
         history=model.history,
         examples=_examples(segmenter, pairs, evaluation),
@@ -126,7 +126,7 @@ def _examples(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation) -> lis
 def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: int) -> Example:
     pair, row = pairs[place], evaluation.rows[place]
     assert pair.label is not None
-    image, label = pair.image.read(), pair.label.read()
+    image, label = pair.image.read(), pair.read_label().values
     likely = segmenter.probabilities(of_plane(image))
     meaning = segmenter.meaning
     truth, found = meaning.class_map(label), likely.argmax(axis=0)

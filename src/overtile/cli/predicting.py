@@ -192,12 +192,12 @@ def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
     for number in range(len(images)):
         image, result = (_thinned(planes[number]) for planes in (images, results))
         values = result.argmax(axis=0) if content == "probabilities" else result[0]
-        picture = draw(image, values, tinted=content != "objects" and len(model.classes) > 2)
+        tinted = content != "objects" and len(model.classes) > 2
+        picture = draw(image, values, legend=model.legend if tinted else None)
         name = run.source.stem + (f"_{number}" if len(images) > 1 else "")
         io.write(
             folder / f"{name}.png",
-            np.moveaxis(picture, -1, 0),
-            "cyx",
+            Image(np.moveaxis(picture, -1, 0), "cyx"),
             overwrite=run.options.overwrite,
         )
 

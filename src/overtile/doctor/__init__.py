@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ from overtile.doctor.single import (
 from overtile.doctor.together import compare_images, compare_labels, find_copies
 from overtile.errors import DataError
 from overtile.labels import LabelMeaning, understand
-from overtile.layouts import Pairs, Source
+from overtile.layouts import Pair, Pairs
 
 __all__ = ["Finding", "Report", "Row", "examine"]
 
@@ -65,6 +66,10 @@ def examine(pairs: Pairs, kind: Literal["auto", "classes", "instances"] = "auto"
     return Report(rows, tuple(seen.findings), meaning)
 
 
+def _numbers(pair: Pair) -> NDArray[Any]:
+    return pair.read_label().values
+
+
 class _Seen:
     """What is kept of the pairs while they go by, by their names."""
 
@@ -77,13 +82,13 @@ class _Seen:
     def usable_labels(self, pairs: Pairs) -> Iterator[NDArray[Any]]:
         """Examine one pair after the other; yield the labels whose values have a meaning."""
         for pair in pairs:
-            image = self._read(pair.name, pair.image)
+            image = self._read(pair.name, pair.image.read)
             if image is None:
                 continue
             self._look_at_image(pair.name, image)
             if pair.label is None:
                 continue
-            label = self._read(pair.name, pair.label, image)
+            label = self._read(pair.name, partial(_numbers, pair), image)
             if label is None:
                 continue
             self._look_at_label(pair.name, image, label)
@@ -91,11 +96,11 @@ class _Seen:
                 yield label
 
     def _read(
-        self, name: str, source: Source, image: NDArray[Any] | None = None
+        self, name: str, read: Callable[[], NDArray[Any]], image: NDArray[Any] | None = None
     ) -> NDArray[Any] | None:
         """The pixels; None, and a finding, where there are none to be had."""
         try:
-            return source.read()
+            return read()
         except DataError as error:
             exchanged = image is not None and looks_like_label(image)
             remedy = EXCHANGE if exchanged else "Mend this file, or leave the pair out."

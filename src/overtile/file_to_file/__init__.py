@@ -51,8 +51,6 @@ class FilePrediction:
         Of any format that can be read and written.
     options
         How.
-    colours
-        (n 3) in which viewers show class ids.
 
     Attributes
     ----------
@@ -74,10 +72,9 @@ class FilePrediction:
         source: Path,
         output: Path,
         options: PredictOptions,
-        colours: NDArray[np.uint8] | None = None,
     ) -> None:
         self.predictor, self.source, self.output = predictor, source, output
-        self.options, self.colours = options, colours
+        self.options = options
         self.form = io.format_of(output)
         io.check_free(output, options.overwrite)
         if options.measurements is not None:
@@ -199,14 +196,32 @@ class FilePrediction:
 
     def _create(self, path: Path, dtype: np.dtype[Any], sides: tuple[int, ...]) -> Store:
         """A store for the result, written in blocks of these sides."""
-        like = Image(_Blank(self.shape, dtype), self.axes, self.image.spacing, self.image.unit)
+        like = self._like(dtype)
         steps = dict(zip(self.planes.space, sides, strict=True))
         sizes = dict(zip(self.axes, self.shape, strict=True))
         block = tuple(
             min(steps.get(axis, sizes[axis] if axis == "c" else 1), sizes[axis])
             for axis in self.axes
         )
-        return io.create(path, like, block, overwrite=True)
+        return io.create(path, like, block, overwrite=True, **self._manner())
+
+    def _like(self, dtype: np.dtype[Any]) -> Image:
+        """An image of the result's form, with what belongs to the image that is predicted."""
+        image, probable = self.image, self.options.content == "probabilities"
+        return Image(
+            _Blank(self.shape, dtype),
+            self.axes,
+            image.spacing,
+            image.unit,
+            frame=image.frame,
+            channel_names=self.predictor.model.classes.names if probable else (),
+        )
+
+    def _manner(self) -> dict[str, Any]:
+        """What a file is told of its content."""
+        content = self.options.content
+        legend = self.predictor.model.classes.legend if content == "classes" else None
+        return {"legend": legend, "content": content}
 
     def _job(self) -> Job:
         folder, engine = self.predictor.folder, self.predictor.engine
@@ -255,13 +270,10 @@ class FilePrediction:
         if self.form.create is None:
             io.write(
                 self.output,
-                io.reopen(pixels),
-                self.axes,
-                spacing=self.image.spacing,
-                unit=self.image.unit,
+                replace(self._like(np.dtype(np.uint8)), data=io.reopen(pixels)),
                 overwrite=self.options.overwrite,
-                colours=self.colours if self.options.content == "classes" else None,
                 overviews=self.options.overviews,
+                **self._manner(),
             )
         else:
             io.finish(pixels)

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from overtile.errors import DataError, FormatError, OutputError
-from overtile.image import Image, Sliceable, Store
-from overtile.io.formats import FORMATS, Format, check_content, format_of, is_known
-from overtile.io.output import Manner, check_free, check_room, move, new_file, new_path, remove
+from overtile.image import Image, Store
+from overtile.io.formats import FORMATS, Format, check_content, format_of, is_known, stem_of
+from overtile.io.output import (
+    Content,
+    Manner,
+    check_free,
+    check_room,
+    move,
+    new_file,
+    new_path,
+    remove,
+)
 from overtile.io.windows import blocks
+from overtile.legend import Legend
 
 __all__ = [
     "FORMATS",
+    "Content",
     "Format",
     "check_free",
     "check_room",
@@ -30,6 +38,7 @@ __all__ = [
     "new_file",
     "open",
     "reopen",
+    "stem_of",
     "write",
 ]
 
@@ -66,13 +75,11 @@ def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - 
 
 def write(
     path: str | Path,
-    array: Sliceable,
-    axes: str,
+    image: Image,
     *,
     overwrite: bool = False,
-    colours: NDArray[np.uint8] | None = None,
-    spacing: tuple[float, ...] | None = None,
-    unit: str = "",
+    legend: Legend | None = None,
+    content: Content = "image",
     overviews: bool = False,
 ) -> None:
     """A new image file, which gets its name when it is complete.
@@ -80,20 +87,16 @@ def write(
     Parameters
     ----------
     path
-        The suffix chooses the format: TIFF holds everything, deflated (.ome.tif with OME-XML);
-        Zarr everything, .npy everything but axes and spacing; PNG one plane of uint8 or uint16, or
-        RGB of uint8.
-    array
-        The pixels, or anything sliceable: a large one is read part by part.
-    axes
-        Of the array, as in `Image`: "yx", "zyx", "cyx" ...
+        The suffix chooses the format; see the table in `overtile.io.formats` for what each holds.
+    image
+        Its data may be anything sliceable: a large one is read part by part. What belongs to it
+        (spacing, place in the world, names of channels) is kept as far as the format can hold it.
     overwrite
         Whether a file of this name may be replaced.
-    colours
-        (n, 3), in which viewers show the values 0 to n - 1 of class ids in uint8; the values
-        themselves are stored as they are. For TIFF and PNG.
-    spacing, unit
-        Size of a pixel, as in `Image`. For TIFF and Zarr.
+    legend
+        Of class ids in uint8: viewers show them in its colours; the values are stored as they are.
+    content
+        What the pixels are.
     overviews
         Whether smaller copies are added to a TIFF, for viewers; a Zarr always has them.
 
@@ -101,22 +104,20 @@ def write(
     ------
     FormatError
         An unknown suffix, one that we only read, or pixels or a unit that the format cannot hold.
-    DataError
-        Axes that do not fit the array, or a spacing that does not fit the axes.
     OutputError
         The file exists already, or cannot be written.
     MissingError
-        Zarr is not installed.
+        The library of the format is not installed.
     """
     path = Path(path)
     form = format_of(path)
-    image = Image(array, axes, spacing, unit)
+    manner = Manner(path.name, legend, overviews, content)
     if form.write is not None:
         with new_file(path, overwrite) as file:
-            form.write(file, image, Manner(path.name, colours, overviews))
+            form.write(file, image, manner)
     elif form.create is not None:
         with new_path(path, overwrite) as part:
-            _copy(form, part, image)
+            _copy(form, part, image, manner)
     else:
         raise FormatError(
             f"{path} would be a {form.name}, which changes values when it compresses: use .png, "
@@ -124,11 +125,11 @@ def write(
         )
 
 
-def _copy(form: Format, path: Path, image: Image) -> None:
+def _copy(form: Format, path: Path, image: Image, manner: Manner) -> None:
     """Fill a new store with an image."""
     assert form.create is not None
     block = tuple(COPIED_PX if axis in "yx" else 1 for axis in image.axes)
-    store = form.create(path, image, block)
+    store = form.create(path, image, block, manner)
     for window in blocks(image.data.shape, block):
         store[window] = image.data[window]
     if form.finish is not None:
@@ -136,7 +137,13 @@ def _copy(form: Format, path: Path, image: Image) -> None:
 
 
 def create(
-    path: str | Path, like: Image, block: tuple[int, ...], *, overwrite: bool = False
+    path: str | Path,
+    like: Image,
+    block: tuple[int, ...],
+    *,
+    overwrite: bool = False,
+    legend: Legend | None = None,
+    content: Content = "image",
 ) -> Store:
     """A new file or folder, full of zeros, to be written part by part; `finish` it at the end.
 
@@ -153,6 +160,8 @@ def create(
         and end on multiples or with the image: then no two of them share a file of a Zarr.
     overwrite
         Whether something of this name may be replaced.
+    legend, content
+        As in `write`.
 
     Raises
     ------
@@ -180,7 +189,7 @@ def create(
         )
     check_free(path, overwrite)
     remove(path)
-    return form.create(path, like, block)
+    return form.create(path, like, block, Manner(path.name, legend, False, content))
 
 
 def reopen(path: str | Path) -> Store:

@@ -24,7 +24,8 @@ class Format:
     Attributes
     ----------
     name, suffixes, signatures
-        What it is called, how its files end (lower case), and how their content begins.
+        What it is called, how its files end (lower case; ".nii.gz" is one suffix), and how their
+        content begins; without signatures the content is not compared.
     open
         From (path, as_label) to an image.
     write
@@ -34,8 +35,8 @@ class Format:
     folder
         Whether what is called a file here is a folder.
     create
-        From (path, image of the same shape and type, block) to a store that is written part by
-        part, in multiples of the block; None where that is not possible.
+        From (path, image of the same shape and type, block, manner) to a store that is written
+        part by part, in multiples of the block; None where that is not possible.
     reopen
         From the path of such a store to the store itself.
     finish
@@ -49,7 +50,7 @@ class Format:
     write: Callable[[BinaryIO, Image, Manner], None] | None = None
     stacks: bool = True
     folder: bool = False
-    create: Callable[[Path, Image, tuple[int, ...]], Store] | None = None
+    create: Callable[[Path, Image, tuple[int, ...], Manner], Store] | None = None
     reopen: Callable[[Path], Store] | None = None
     finish: Callable[[Path], None] | None = None
 
@@ -82,10 +83,25 @@ def is_known(path: Path) -> bool:
     is not.
     """
     return any(
-        path.suffix.lower() in form.suffixes
+        path.name.lower().endswith(form.suffixes)
         and not (path.is_file() if form.folder else path.is_dir())
         for form in FORMATS
     )
+
+
+def stem_of(path: Path) -> str:
+    """The name of a file without the suffix of its format: "brain" of "brain.nii.gz".
+
+    Of a name that is no image's, without what follows its last dot. The "ome" of .ome.tif and
+    .ome.zarr is taken off as well.
+    """
+    name = path.name
+    for form in FORMATS:
+        for suffix in sorted(form.suffixes, key=len, reverse=True):
+            if name.lower().endswith(suffix):
+                stem = name[: -len(suffix)]
+                return stem[:-4] if stem.lower().endswith(".ome") else stem
+    return path.stem
 
 
 def format_of(path: Path) -> Format:
@@ -97,7 +113,7 @@ def format_of(path: Path) -> Format:
         The suffix is that of no format in the table.
     """
     for form in FORMATS:
-        if path.suffix.lower() in form.suffixes:
+        if path.name.lower().endswith(form.suffixes):
             return form
     known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
     if path.suffix.lower() == ".gz":
@@ -128,10 +144,10 @@ def check_content(path: Path, form: Format) -> None:
         raise FormatError(f"{path} cannot be read: {error.strerror}.") from error
     if not start:
         raise FormatError(f"{path} is empty (0 bytes): expected {form.name}. Copy it again.")
-    if start.startswith(form.signatures):
+    if not form.signatures or start.startswith(form.signatures):
         return
     for other in FORMATS:
-        if start.startswith(other.signatures):
+        if other.signatures and start.startswith(other.signatures):
             raise FormatError(
                 f"{path} is named like {form.name} but holds {other.name}: rename it to "
                 f"{path.with_suffix(other.suffixes[0]).name}."

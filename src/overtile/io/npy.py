@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from overtile.errors import DataError, FormatError
 from overtile.image import Image, axes_by_shape
 from overtile.io import positions
-from overtile.io.output import writing
+from overtile.io.output import Manner, writing
 from overtile.io.pillow import damaged
 from overtile.io.windows import Reordered, part_for, resolve
 
@@ -50,7 +50,12 @@ def open_npy(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contrac
     return Image(ordered, ordered.axes)
 
 
-def create_npy(path: Path, like: Image, block: tuple[int, ...]) -> NpyFile:  # noqa: ARG001
+def create_npy(
+    path: Path,
+    like: Image,
+    block: tuple[int, ...],  # noqa: ARG001
+    manner: Manner,  # noqa: ARG001
+) -> NpyFile:
     """A new .npy of the shape and type of an image, full of zeros that take no room yet."""
     shape, kind = tuple(like.data.shape), np.dtype(like.data.dtype)
     kind = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("<")

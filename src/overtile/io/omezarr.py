@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from overtile.errors import DataError, FormatError, optional
 from overtile.image import AXES, Image, Sliceable, axes_by_shape
 from overtile.io.ngff import describe, spacing_of, transformations
-from overtile.io.output import writing
+from overtile.io.output import Manner, writing
 from overtile.io.pyramid import Reduced, count_levels, is_averaged
 from overtile.io.segments import LARGE_BYTES
 from overtile.io.windows import Reordered, Window, blocks, part_for, resolve
@@ -81,7 +81,12 @@ def open_zarr(path: Path, as_label: bool) -> Image:
     return Image(ordered, ordered.axes, *spacing, by_window=data.by_window)
 
 
-def create_zarr(path: Path, like: Image, block: tuple[int, ...]) -> ZarrArray:
+def create_zarr(
+    path: Path,
+    like: Image,
+    block: tuple[int, ...],
+    manner: Manner,  # noqa: ARG001
+) -> ZarrArray:
     """A new OME-Zarr 0.5 of the axes, shape, type and spacing of an image, without chunks yet.
 
     Parameters

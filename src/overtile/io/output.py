@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO, Literal
 
 from overtile.errors import OutputError
+from overtile.legend import Legend
+
+Content = Literal["image", "classes", "probabilities", "objects"]
+"""What the pixels of a file are: intensities, class ids, a probability for each class, or ids of
+objects."""
 
 FOLDER_SUFFIX = ".zarr"
 """Of the images that are folders: such a folder is an output like a file."""
@@ -30,15 +32,18 @@ class Manner:
     ----------
     name
         Of the file when it is complete.
-    colours
-        (n, 3), in which viewers show the values 0 to n - 1 of class ids in uint8, or None.
+    legend
+        Of class ids in uint8: their names, and the colours in which viewers show them.
     overviews
         Whether smaller copies for viewers are added, where the format can hold them.
+    content
+        What the pixels are.
     """
 
     name: str
-    colours: NDArray[np.uint8] | None = None
+    legend: Legend | None = None
     overviews: bool = False
+    content: Content = "image"
 
 
 def check_free(path: Path, overwrite: bool) -> None:

@@ -45,7 +45,7 @@ def open_jpeg(path: Path, as_label: bool) -> Image:
 def write_png(file: BinaryIO, image: Image, manner: Manner) -> None:
     """One plane of uint8 or uint16, or an RGB one of uint8.
 
-    With colours, a palette PNG: values of uint8 stay what they are and are shown in the colours.
+    With a legend, a palette PNG: values of uint8 stay what they are and are shown in its colours.
 
     Raises
     ------
@@ -60,8 +60,8 @@ def write_png(file: BinaryIO, image: Image, manner: Manner) -> None:
             "expected one plane of uint8 or uint16, or 3 channels of uint8. A .tif holds it."
         )
     picture = Pillow.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1) if rgb else array))
-    if manner.colours is not None:
-        picture.putpalette(manner.colours.tobytes())
+    if manner.legend is not None:
+        picture.putpalette(manner.legend.table.tobytes())
     picture.save(file, "PNG")
 
 

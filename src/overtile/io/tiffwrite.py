@@ -37,7 +37,7 @@ def write_tiff(file: BinaryIO, image: Image, manner: Manner) -> None:
 
     Beyond 16 MiB it is tiled, and read from its source in bands of 512 rows; beyond 3 GB, where
     classic TIFF may end, it is a BigTIFF, which not every program reads. With
-    colours, values of uint8 stay what they are and are shown in the colours. With overviews, there
+    a legend, values of uint8 stay what they are and are shown in its colours. With overviews, there
     are smaller copies behind each page (SubIFDs), as `overtile.io.pyramid` makes them. Names in
     .ome.tif hold OME-XML. The spacing is kept: in OME-XML, else in the description that tifffile
     keeps, and for other programs as the resolution in y and x.
@@ -59,8 +59,8 @@ def write_tiff(file: BinaryIO, image: Image, manner: Manner) -> None:
     elif image.spacing is not None:
         described |= {"spacing": image.spacing, "unit": image.unit}
     how: dict[str, Any] = {
-        "photometric": "rgb" if rgb else "minisblack" if manner.colours is None else "palette",
-        "colormap": None if manner.colours is None else _table(manner.colours),
+        "photometric": "rgb" if rgb else "minisblack" if manner.legend is None else "palette",
+        "colormap": None if manner.legend is None else _table(manner.legend.table),
         "compression": "zlib",
         "predictor": True,
         "buffersize": BUFFER_BYTES,

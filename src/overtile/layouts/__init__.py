@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overtile import io
 from overtile.errors import DataError
+from overtile.labels import Hints, Label
 from overtile.layouts.folders import check_lengths, list_folder, pair_folders
 from overtile.layouts.selection import parse_range, positions
 from overtile.layouts.source import Content, PathLike, Source, list_planes, name_planes
@@ -31,15 +32,36 @@ __all__ = [
 ]
 
 ROWS_SHOWN = 3
+NO_HINTS = Hints()
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """An image with its label, neither of them read yet; the label is None where there is none."""
+    """An image with its label, neither of them read yet.
+
+    Attributes
+    ----------
+    name
+        Of both.
+    image, label
+        The label is None where there is none.
+    group
+        Images of one group are alike, as neighbouring slices of a stack or tiles of one scene are:
+        an honest split keeps them on one side. By default the image is a group of its own.
+    part
+        Which part of the data set its layout puts it into; empty where it tells none.
+    """
 
     name: str
     image: Source
     label: Source | None
+    group: str = ""
+    part: Literal["", "training", "validation", "test"] = ""
+
+    def read_label(self) -> Label:
+        """The label; there must be one."""
+        assert self.label is not None
+        return self.label.read_label(self.image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +74,16 @@ class Pairs:
         At least one.
     how
         How images and labels were put together, as a phrase.
+    hints
+        What the data set says of its labels.
+    dimensions
+        2 of planes, 3 of volumes.
     """
 
     members: tuple[Pair, ...]
     how: str
+    hints: Hints = NO_HINTS
+    dimensions: int = 2
 
     def __len__(self) -> int:
         return len(self.members)
@@ -108,7 +136,8 @@ def pairs(images: Content, labels: Content | None = None, dimensions: int = 2) -
     """
     if labels is None:
         alone = list_images(images, dimensions)
-        return Pairs(tuple(Pair(*plane, None) for plane in alone), "without labels")
+        members = tuple(Pair(*plane, None) for plane in alone)
+        return Pairs(members, "without labels", dimensions=dimensions)
     if isinstance(images, PathLike) and isinstance(labels, PathLike):
         _check_different(Path(images), Path(labels))
     left_folder, right_folder = _folder(images), _folder(labels)
@@ -128,7 +157,7 @@ def pairs(images: Content, labels: Content | None = None, dimensions: int = 2) -
             (name, image, label) for (name, image), (_, label) in zip(left, right, strict=True)
         ]
         how = "paired by position"
-    return Pairs(tuple(Pair(*parts) for parts in found), how)
+    return Pairs(tuple(Pair(*parts) for parts in found), how, dimensions=dimensions)
 
 
 def list_images(content: Content, dimensions: int = 2) -> list[tuple[str, Source]]:
@@ -155,7 +184,7 @@ def select(pairs: Pairs, choice: str | Iterable[int]) -> Pairs:
         A part of the choice that chooses nothing.
     """
     chosen = positions(choice, pairs.names)
-    return Pairs(tuple(pairs[place] for place in chosen), pairs.how)
+    return replace(pairs, members=tuple(pairs[place] for place in chosen))
 
 
 def split(pairs: Pairs, holdout: str | Iterable[int]) -> tuple[Pairs, Pairs]:

@@ -40,15 +40,15 @@ def list_folder(folder: Path, is_label: bool, dimensions: int) -> dict[str, list
         there += f" and the folders {shown(inside)}" if inside else ""
         known = ", ".join(suffix for form in io.FORMATS for suffix in form.suffixes)
         raise DataError(f"{folder} holds no image: found {there}, expected files of {known}.")
-    stems = Counter(path.stem for path in files)
-    double = [path.name for path in files if stems[path.stem] > 1]
+    stems = Counter(map(io.stem_of, files))
+    double = [path.name for path in files if stems[io.stem_of(path)] > 1]
     if double:
         raise DataError(
             f"{folder} holds several files of one name: {shown(double)}. Which belongs to which "
             "is unclear: keep one of each."
         )
     return {
-        path.stem: file_planes(path, f"{folder.name}/{path.name}", is_label, dimensions)
+        io.stem_of(path): file_planes(path, f"{folder.name}/{path.name}", is_label, dimensions)
         for path in files
     }
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from overtile import io
 from overtile.errors import DataError
 from overtile.image import Image, Planes, as_image
+from overtile.labels import Label
 
 PathLike = (str, os.PathLike)
 Single: TypeAlias = str | os.PathLike[str] | Image | NDArray[Any]
@@ -32,6 +33,22 @@ VOLUMES = (
 )
 
 
+@runtime_checkable
+class Opener(Protocol):
+    """Several files that are one image or label: its channels, or a file for each object."""
+
+    def open(self, as_label: bool) -> Image:
+        """The image, its data read where they are sliced."""
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """Annotations of an image by polygons and the like."""
+
+    def draw(self, like: Image) -> Image:
+        """The label of an image, of its size along y and x (and z)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """One plane of an image or label, or one volume.
@@ -41,7 +58,7 @@ class Source:
     origin
         Where it comes from, for messages: "volume.tif[3]", "list[3]".
     content
-        A file of one plane, or an opened image.
+        A file of one plane, an opened image, what opens as one, or annotations to be drawn.
     plane
         Its number in the image.
     is_label
@@ -51,15 +68,40 @@ class Source:
     """
 
     origin: str
-    content: Path | Image
+    content: Path | Image | Opener | Drawn
     plane: int = 0
     is_label: bool = False
     dimensions: int = 2
 
-    def read(self) -> NDArray[Any]:
-        """The pixels in their own type: (c *space) of an image, (*space) of a label.
+    def open(self, like: Image | None = None) -> Image:
+        """The image that the plane is of, its data read where they are sliced.
 
-        Space is y x, or z y x of a volume.
+        Parameters
+        ----------
+        like
+            Of a label, the image that it belongs to: what annotations are drawn onto.
+
+        Raises
+        ------
+        FormatError
+            The file cannot be read.
+        """
+        content = self.content
+        if isinstance(content, Path):
+            return io.open(content, as_label=self.is_label)
+        if isinstance(content, Image):
+            return content
+        if isinstance(content, Opener):
+            return content.open(self.is_label)
+        assert like is not None
+        return content.draw(like)
+
+    def read(self) -> NDArray[Any]:
+        """The pixels of an image (c *space), in their own type; space is y x, or z y x."""
+        return Planes(self.open(), self.dimensions)[self.plane].read()
+
+    def read_label(self, like: Source) -> Label:
+        """The label, of the image `like`.
 
         A label in colour whose channels are all equal is one in gray.
 
@@ -70,19 +112,15 @@ class Source:
         DataError
             A label with channels that differ.
         """
-        image = self.content
-        if isinstance(image, Path):
-            image = io.open(image, as_label=self.is_label)
+        image = self.open(like.open() if isinstance(self.content, Drawn) else None)
         pixels = Planes(image, self.dimensions)[self.plane].read()
-        if not self.is_label:
-            return pixels
         if (pixels[1:] != pixels[:1]).any():
             raise DataError(
                 f"The label {self.origin} has {len(pixels)} channels that differ, such as colours: "
                 "expected one number for each pixel. Write the number of its class, or of its "
                 "object, to every pixel."
             )
-        return np.asarray(pixels[0])
+        return Label(np.asarray(pixels[0]), palette=image.palette)
 
 
 def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple[str, Source]]:
@@ -101,14 +139,14 @@ def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple
     """
     if isinstance(content, PathLike):
         path = Path(content)
-        return name_planes(path.stem, file_planes(path, path.name, is_label, dimensions))
+        return name_planes(io.stem_of(path), file_planes(path, path.name, is_label, dimensions))
     if isinstance(content, Image) or hasattr(content, "__array__"):
         planes = _image_planes(content, "array", is_label, dimensions)
         return [(str(number), source) for number, source in enumerate(planes)]
     if len(content) == 0:
         raise DataError("The list is empty: expected at least one file or array in it.")
     names = [
-        Path(item).stem if isinstance(item, PathLike) else str(place)
+        io.stem_of(Path(item)) if isinstance(item, PathLike) else str(place)
         for place, item in enumerate(content)
     ]
     if max(Counter(names).values()) > 1:  # files of one name from several folders

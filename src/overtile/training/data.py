@@ -28,7 +28,7 @@ class TrainingData:
         self.digests = {}
         for pair in pairs:
             assert pair.label is not None
-            image, label = pair.image.read(), pair.label.read()
+            image, label = pair.image.read(), pair.read_label().values
             check_pair(pair.name, image, label)
             read.append((image, label))
             self.digests[pair.name] = digest(image)

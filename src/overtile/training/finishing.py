@@ -59,6 +59,7 @@ def make_model(
             kind=meaning.kind,
             names=meaning.names,
             values=meaning.values,
+            colours=meaning.colours,
             smallest_object_px=_smallest_object(data.examples),
         ),
         normalisation=data.normalisation,
