@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 FLOORS = [
     ["errors"],
     ["geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
-    ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "sample"],
+    ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "resample", "sample"],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
     ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],

@@ -21,6 +21,18 @@ from overtile.errors import DataError
 AXES = "tczyx"
 """Time, channel, depth, height, width: the axes that an image can have, in their order."""
 
+METRES = {
+    "angstrom": 1e-10,
+    "nanometer": 1e-9,
+    "micrometer": 1e-6,
+    "millimeter": 1e-3,
+    "centimeter": 1e-2,
+    "meter": 1.0,
+    "kilometer": 1e3,
+    "inch": 0.0254,
+}
+"""The units of length that are converted into each other, named as OME-Zarr names them."""
+
 MOST_COLOURS = 4
 """An axis of an array up to this long can be the channels: gray, gray + alpha, RGB, RGB + alpha."""
 

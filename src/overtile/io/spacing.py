@@ -8,19 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from overtile.errors import FormatError
-from overtile.image import Image
-
-METRES = {
-    "angstrom": 1e-10,
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "meter": 1.0,
-    "kilometer": 1e3,
-    "inch": 0.0254,
-}
-"""The units of length that are converted into each other, named as OME-Zarr names them."""
+from overtile.image import METRES, Image
 
 OME_SYMBOLS = {
     "angstrom": "Å",
