@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile import metrics
+from overtile.image import Image, of_plane
 from overtile.labels import LabelMeaning
 from overtile.layouts import Pair, Pairs, check_pair
 
-Predict = Callable[[NDArray[np.generic]], NDArray[np.float32]]
-"""From an image (c *space) to probabilities (k *space)."""
+Predict = Callable[[Image], NDArray[np.float32]]
+"""From an image of the axes (c *space) to probabilities (k *space)."""
 
-Find = Callable[[NDArray[np.float32]], NDArray[np.int32]]
-"""From probabilities (k *space) to objects (*space)."""
+Find = Callable[[NDArray[np.float32], Image], NDArray[np.int32]]
+"""From probabilities (k *space) of an image to objects (*space)."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,10 @@ def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _
     assert pair.label is not None
     image, label = pair.image.read(), pair.read_label().values
     check_pair(pair.name, image, label)
-    likely = predict(image)
+    whole = of_plane(image, pair.image.open())
+    likely = predict(whole)
     truth, objects = meaning.class_map(label), meaning.objects(label)
-    found = find(likely) if meaning.kind == "instances" else objects
+    found = find(likely, whole) if meaning.kind == "instances" else objects
     return _Tally(
         pair.name,
         metrics.confusion(truth, likely.argmax(axis=0), len(meaning.names)),

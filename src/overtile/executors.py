@@ -27,6 +27,7 @@ from overtile.errors import MissingError, OutputError, OvertileError, optional
 from overtile.image import Image, Planes, Store
 from overtile.machine import reused_memory
 from overtile.pruning import prune
+from overtile.resample import to_pixel_size
 from overtile.settings import Precision
 from overtile.tileplan import AHEAD
 from overtile.tiler import Kind, Tiler, tiler_of
@@ -194,7 +195,9 @@ def open_work(job: Job) -> Work:
     _MEMORY.enter_context(reused_memory())
     model = prune(storage.load(job.model), job.pruned)
     engine = open_engine(model, job.model, job.engine, job.precision, job.threads)
-    planes = Planes(open_image(job.source), model.settings.network.dimensions)
+    image, size = open_image(job.source), model.pixel_size
+    image = image if size is None else to_pixel_size(image, size)
+    planes = Planes(image, model.settings.network.dimensions)
     tiler = tiler_of(model, engine)
     axes, _ = planes.axes_of(model.settings.network.classes if job.kind == "probabilities" else 0)
     tiles = cut(planes.shape, tiler.fields, job.step, tiler.border)

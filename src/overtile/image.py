@@ -10,7 +10,7 @@ whose file marks such pixels gives floats.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -248,9 +248,13 @@ def planes(image: Image | NDArray[Any]) -> list[NDArray[Any]]:
     return [found[number].read() for number in range(len(found))]
 
 
-def of_plane(pixels: NDArray[Any]) -> Image:
-    """The image of one plane (c y x), or of one volume (c z y x)."""
-    return Image(pixels, "c" + AXES[-(pixels.ndim - 1) :])
+def of_plane(pixels: NDArray[Any], like: Image | None = None) -> Image:
+    """The image of one plane (c y x) or volume (c z y x), with the pixel size of another."""
+    space = pixels.ndim - 1
+    made = Image(pixels, "c" + AXES[-space:])
+    if like is None or like.spacing is None:
+        return made
+    return replace(made, spacing=like.spacing[-space:], unit=like.unit)
 
 
 class Planes:

@@ -10,11 +10,11 @@ import overtile.model as storage
 from overtile import layouts, presets
 from overtile.errors import OutputError
 from overtile.evaluation import Evaluation, evaluate_pairs
-from overtile.image import of_plane
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs
 from overtile.model import Model
 from overtile.presets import Preset
+from overtile.resample import PixelSize
 from overtile.segmenter import Segmenter
 from overtile.settings import Settings
 
@@ -85,20 +85,24 @@ def train(
 
     earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
     chosen = presets.resolve(settings, network, earlier.settings if earlier else None)
-    pairs = layouts.pairs(images, labels, chosen.network.dimensions)
-    held_out: tuple[str, ...] = ()
-    if holdout is not None:
-        pairs, held = layouts.split(pairs, holdout)
-        held_out = tuple(held.names)
-    if minutes is None and steps is None and epochs is None:
-        minutes = DEFAULT_MINUTES
-    budget = Budget(minutes, steps, epochs)
     folder = None if output is None else Path(output)
     if folder is not None:
         storage.check_replaceable(folder, overwrite=overwrite)
     elif resume:
         raise OutputError("To resume, give the output of the run that was begun.")
     state = None if folder is None else State(folder, resume=resume)
+    begun = state.read() if state is not None else None
+    chosen = begun.settings if begun is not None else chosen
+    pairs = layouts.pairs(images, labels, chosen.network.dimensions)
+    held_out: tuple[str, ...] = ()
+    if holdout is not None:
+        pairs, held = layouts.split(pairs, holdout)
+        held_out = tuple(held.names)
+    if chosen.spacing is not None:
+        pairs = layouts.bring_to(pairs, _pixel_size(pairs, chosen))
+    if minutes is None and steps is None and epochs is None:
+        minutes = DEFAULT_MINUTES
+    budget = Budget(minutes, steps, epochs)
     model = train_model(
         pairs,
         chosen,
@@ -114,6 +118,17 @@ def train(
         storage.save(model, folder, overwrite=overwrite)
         state.remove()
     return Segmenter(model)
+
+
+def _pixel_size(pairs: Pairs, settings: Settings) -> PixelSize:
+    """What the settings say that all images are brought to."""
+    common = layouts.common_pixel_size(pairs)
+    if settings.spacing is None or settings.spacing == "common":
+        return common
+    sizes = settings.spacing
+    return PixelSize(
+        sizes if isinstance(sizes, tuple) else (sizes,) * pairs.dimensions, common.unit
+    )
 
 
 def _name_of(start: str | Path | Model | None) -> str:
@@ -154,6 +169,6 @@ def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
     return evaluate_pairs(
         pairs,
         segmenter.meaning,
-        lambda image: segmenter.probabilities(of_plane(image)),
+        segmenter.probabilities,
         segmenter.find_objects,
     )

@@ -35,6 +35,7 @@ from overtile.geometry import Field, Fields
 from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.normalise import Normalisation
+from overtile.resample import PixelSize
 from overtile.settings import Frozen, Settings, from_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -81,6 +82,13 @@ class NormalisationRecord(Frozen):
     source: Literal["images", "pretraining"] = "images"
 
 
+class PixelSizeRecord(Frozen):
+    """The size of a pixel that images are brought to before the network sees them."""
+
+    sizes: tuple[float, ...]
+    unit: str
+
+
 class Origin(Frozen):
     """Where a model comes from.
 
@@ -123,6 +131,7 @@ class Manifest(Frozen):
     fields: tuple[FieldRecord, ...]
     levels: tuple[tuple[FieldRecord, ...], ...]
     exact: bool
+    pixel_size: PixelSizeRecord | None
     origin: Origin
     checksums: dict[str, str]
 
@@ -145,6 +154,8 @@ class Model:
     ----------
     exact
         Whether tiles of the network give what the whole image gives.
+    pixel_size
+        What images are brought to before the network sees them; None for their own pixels.
     parameters
         The state of the network that ``networks.build(settings.network)`` makes.
     test
@@ -166,6 +177,7 @@ class Model:
     test: Arrays
     history: tuple[HistoryRow, ...]
     levels: tuple[Fields, ...] = ()
+    pixel_size: PixelSize | None = None
     pruned: int | None = None
 
 
@@ -184,6 +196,7 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         TEST: safetensors.numpy.save(_plain(model.test)),
         HISTORY: _history_to_csv(model.history).encode(),
     }
+    size = model.pixel_size
     manifest = Manifest(
         format=FORMAT,
         classes=model.classes,
@@ -191,6 +204,7 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         fields=_records(model.fields),
         levels=tuple(map(_records, model.levels)),
         exact=model.exact,
+        pixel_size=None if size is None else PixelSizeRecord(**vars(size)),
         origin=model.origin,
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
@@ -240,6 +254,7 @@ def load(folder: Path) -> Model:
         )
         raise ModelError(f"{folder} {what}: expected a folder that 'overtile train' wrote.")
     manifest = _read_manifest(folder)
+    size = manifest.pixel_size
     files = {name: _read_checked(folder, name, manifest) for name in _FILES}
     try:
         settings = from_yaml(Settings, files[SETTINGS].decode(), f"{folder / SETTINGS}")
@@ -258,6 +273,7 @@ def load(folder: Path) -> Model:
         test=test,
         history=_history_from_csv(files[HISTORY].decode()),
         levels=tuple(map(_fields, manifest.levels)),
+        pixel_size=None if size is None else PixelSize(size.sizes, size.unit),
     )
 
 

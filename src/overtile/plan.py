@@ -14,6 +14,7 @@ from overtile.errors import SettingsError
 from overtile.geometry import Fields, per_axis
 from overtile.presets import default_settings
 from overtile.settings import (
+    ConvolutionSettings,
     Layout,
     Precision,
     Settings,
@@ -37,9 +38,17 @@ step took 0.8 s where one of planes took 0.9 s (one core, float32)."""
 
 VOLUME_BATCH = 2
 
+FEWEST_PX = 3
+"""What poolings leave of the largest image along each axis, as they leave it of the default window
+of volumes: deeper levels would see borders only."""
+
 
 def fit_to_data(
-    settings: Settings, channels: int, classes: int, shapes: Sequence[tuple[int, ...]]
+    settings: Settings,
+    channels: int,
+    classes: int,
+    shapes: Sequence[tuple[int, ...]],
+    spacing: tuple[float, ...] | None = None,
 ) -> Settings:
     """Settings with the data's channels and classes, and a window no larger than it needs.
 
@@ -55,12 +64,22 @@ def fit_to_data(
         default preset's own side is one of planes: for volumes it is replaced by sides of about
         `VOLUME_PX` voxels, where an axis that needs less leaves more to the others.
 
+    spacing
+        Size of a pixel along each axis, where it is known. In volumes, the default preset pools
+        axes that are coarser, or short, less often (see `strides_for`), and its window spans about
+        the same length along each axis.
+
     Raises
     ------
     SettingsError
         The network has no output for the window, even so, or is too deep for the images.
     """
     network = settings.network.model_copy(update={"channels": channels, "classes": classes})
+    spacing = spacing or (1.0,) * network.dimensions
+    is_default = settings.preset == "default"
+    if is_default and isinstance(network, ConvolutionSettings) and network.dimensions == 3:
+        strides = network.strides or strides_for(shapes, spacing, network.depth)
+        network = network.model_copy(update={"strides": strides, "depth": len(strides)})
     fields, window = networks.fields_of(network), settings.window
     longest = [max(sizes) for sizes in zip(*shapes, strict=True)]
     if all(field.grid > size for field, size in zip(fields, longest, strict=True)):
@@ -69,12 +88,40 @@ def fit_to_data(
             f"image is larger than {per_axis(longest)} px: it is too deep for them. Use a lower "
             "network.depth, or a network with fewer poolings."
         )
-    if settings.preset == "default":
+    if is_default:
         own = network.dimensions == 3 and window.size_px == default_settings().window.size_px
-        window = (_of_volumes if own else _shrunk)(window, fields, shapes)
+        if own:
+            window = _of_volumes(window, fields, shapes, spacing)
+        else:
+            window = _shrunk(window, fields, shapes)
     for field, side in zip(fields, window.sides(network.dimensions), strict=True):
         field.out(side)
     return settings.model_copy(update={"network": network, "window": window})
+
+
+def strides_for(
+    shapes: Sequence[tuple[int, ...]], spacing: tuple[float, ...], depth: int
+) -> tuple[tuple[int, ...], ...]:
+    """The strides of at most `depth` poolings of volumes.
+
+    An axis whose pixels are at least twice as long as the shortest is not pooled until the others
+    have come up to it (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z, supplementary note 2),
+    nor is one of which fewer than `FEWEST_PX` pixels would be left of the largest image.
+    """
+    lengths, sizes = [max(axis) for axis in zip(*shapes, strict=True)], list(spacing)
+    strides = []
+    for _ in range(depth):
+        able = [length // 2 >= FEWEST_PX for length in lengths]
+        finest = min((size for size, may in zip(sizes, able, strict=True) if may), default=0.0)
+        if not finest:
+            break
+        stride = tuple(
+            2 if may and size < 2 * finest else 1 for size, may in zip(sizes, able, strict=True)
+        )
+        strides.append(stride)
+        lengths = [length // step for length, step in zip(lengths, stride, strict=True)]
+        sizes = [size * step for size, step in zip(sizes, stride, strict=True)]
+    return tuple(strides) or ((2,) * len(spacing),) * depth
 
 
 def _shrunk(
@@ -98,17 +145,22 @@ def _needed(fields: Fields, shapes: Sequence[tuple[int, ...]], edges_px: int) ->
 
 
 def _of_volumes(
-    window: WindowSettings, fields: Fields, shapes: Sequence[tuple[int, ...]]
+    window: WindowSettings,
+    fields: Fields,
+    shapes: Sequence[tuple[int, ...]],
+    spacing: tuple[float, ...],
 ) -> WindowSettings:
-    """The window with about `VOLUME_PX` voxels: a cube, but for axes whose data need less."""
+    """The window with about `VOLUME_PX` voxels: a cube in space, where the data fill it."""
     edges = 2 * window.edge_px
     needed = _needed(fields, shapes, edges)
     sides: dict[int, int] = {}
     while len(sides) < len(needed):
         left = [axis for axis in range(len(needed)) if axis not in sides]
-        even = (VOLUME_PX / math.prod(sides.values())) ** (1 / len(left))
+        pixels = VOLUME_PX / math.prod(sides.values()) * math.prod(spacing[axis] for axis in left)
+        even = pixels ** (1 / len(left))  # the side in space
         chosen = {
-            axis: fields[axis].nearest(max(round(even), edges + fields[axis].grid)) for axis in left
+            axis: fields[axis].nearest(max(round(even / spacing[axis]), edges + fields[axis].grid))
+            for axis in left
         }
         short = {axis: needed[axis] for axis in left if needed[axis] < chosen[axis]}
         sides |= short or chosen

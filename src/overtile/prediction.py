@@ -18,9 +18,11 @@ from overtile.errors import DataError, ModelError, SettingsError
 from overtile.executors import Work, in_this_process
 from overtile.geometry import Fields
 from overtile.image import Image, Planes, Sliceable
+from overtile.labels import UNLABELLED_VALUE
 from overtile.metrics import Mismatch
 from overtile.model import Model
 from overtile.objects import ObjectSettings
+from overtile.resample import Resampled, to_pixel_size
 from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles
 from overtile.tiler import Kind, Tiler
 from overtile.tiles import Border, cut, even_step, read_lengths
@@ -58,7 +60,7 @@ class Predictor:
         return cost_of(self.engine, self.model)
 
     def check(self, image: Image, name: str = "The image") -> Planes:
-        """The planes of an image, if the model can predict it.
+        """The planes of an image as the network sees them, if the model can predict it.
 
         Raises
         ------
@@ -74,7 +76,7 @@ class Predictor:
                 "inexact=True), or train one that is exact: with norm batch or batch-renorm, or "
                 "with an encoder such as resnet34. 'overtile inspect' names the layers."
             )
-        planes = Planes(image, self.model.settings.network.dimensions)
+        planes = Planes(self.bring(image, name), self.model.settings.network.dimensions)
         expected = self.model.settings.network.channels
         if planes.channels != expected:
             raise DataError(
@@ -83,13 +85,30 @@ class Predictor:
             )
         return planes
 
-    def objects_are(self, seed_threshold: float | None = None) -> ObjectSettings:
-        """What an object is: as in training, without its specks, grown back by half the line."""
+    def bring(self, image: Image, name: str = "The image") -> Image:
+        """An image in pixels of the size that the network is to see.
+
+        Raises
+        ------
+        DataError
+            All are to be brought to one size, and the image states none.
+        """
+        size = self.model.pixel_size
+        return image if size is None else to_pixel_size(image, size, name=name)
+
+    def objects_are(
+        self, seed_threshold: float | None = None, larger: float = 1.0
+    ) -> ObjectSettings:
+        """What an object is: as in training, without its specks, grown back by half the line.
+
+        With so many times as many pixels as the network sees.
+        """
         classes = self.model.classes
         line_px = self.model.settings.pixel_weight.separation_px
+        growth = larger ** (1 / self.model.settings.network.dimensions)
         return ObjectSettings(
-            smallest_px=classes.smallest_object_px,
-            grow_px=line_px / 2 if classes.kind == "instances" else 0,
+            smallest_px=round(classes.smallest_object_px * larger),
+            grow_px=growth * line_px / 2 if classes.kind == "instances" else 0,
             seed_threshold=seed_threshold,
         )
 
@@ -146,6 +165,14 @@ class Predictor:
     def predict(self, image: Image, kind: Kind, *, tile_px: int | None = None) -> NDArray[Any]:
         """The result for an image in memory, in the order of its axes, with c for probabilities."""
         planes = self.check(image)
+        if planes.image is image:
+            return self._predict(planes, kind, tile_px)
+        own = Planes(image, len(planes.space))
+        staged: Kind = "probabilities" if kind == "classes" else kind
+        return np.asarray(brought_back(self._predict(planes, staged, tile_px), own, kind)[()])
+
+    def _predict(self, planes: Planes, kind: Kind, tile_px: int | None) -> NDArray[Any]:
+        """The result for planes in memory."""
         classes = self.model.settings.network.classes if kind == "probabilities" else None
         axes, shape = planes.axes_of(classes)
         result = np.zeros(shape, np.uint8 if kind == "classes" else np.float32)
@@ -187,6 +214,43 @@ class _InMemory:
 
     def sync(self) -> None:
         """Nothing is on a disk."""
+
+
+def brought_back(result: Sliceable, own: Planes, kind: Kind) -> Sliceable:
+    """A result for a resampled image, on the pixels of the image itself, read where it is sliced.
+
+    Parameters
+    ----------
+    result
+        Probabilities for class ids, so that borders are smooth, and for probabilities; else the
+        foreground.
+    own
+        The image's own planes.
+    kind
+        What is to be had.
+    """
+    classes = None if kind == "foreground" else result.shape[own.axes_of(1)[0].index("c")]
+    axes, shape = own.axes_of(classes)
+    back = Resampled(result, shape, nearest=False)
+    return MostProbable(back, axes.index("c")) if kind == "classes" else back
+
+
+class MostProbable:
+    """Class ids of probabilities, found where they are sliced; 255 where there are none (NaN)."""
+
+    def __init__(self, probabilities: Sliceable, axis: int) -> None:
+        self._probabilities, self._axis = probabilities, axis
+        self.shape = tuple(np.delete(probabilities.shape, axis).tolist())
+        self.dtype = np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        keys = key if isinstance(key, tuple) else (key,)
+        keys += (slice(None),) * (len(self.shape) - len(keys))
+        before = keys[: self._axis]
+        likely = self._probabilities[(*before, slice(None), *keys[self._axis :])]
+        axis = sum(isinstance(one, slice) for one in before)
+        missing = np.isnan(likely).any(axis)
+        return np.where(missing, UNLABELLED_VALUE, likely.argmax(axis)).astype(np.uint8)
 
 
 def _unmeasured(

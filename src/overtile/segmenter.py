@@ -5,6 +5,7 @@ It imports no PyTorch unless that is the engine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from overtile.image import Image, as_image
 from overtile.labels import LabelMeaning
 from overtile.legend import Legend
 from overtile.model import Model
-from overtile.objects import find_objects
+from overtile.objects import ObjectSettings, find_objects
 from overtile.prediction import Predictor
 from overtile.pruning import prune as pruned
 from overtile.settings import Precision
@@ -153,20 +154,25 @@ class Segmenter:
         hold several places above it are parted between them. Other parameters and errors are those
         of `predict`.
         """
-        foreground = self.predictor.predict(_image(image), "foreground", tile_px=tile_px)
-        space = self.model.settings.network.dimensions
-        planes = foreground.reshape(-1, *foreground.shape[-space:])
-        found = [self._objects(plane, seed_threshold) for plane in planes]
+        image = _image(image)
+        foreground = self.predictor.predict(image, "foreground", tile_px=tile_px)
+        sizes = foreground.shape[-self.model.settings.network.dimensions :]
+        settings = self._objects_are(image, sizes, seed_threshold)
+        planes = foreground.reshape(-1, *sizes)
+        found = [find_objects(plane, **vars(settings)) for plane in planes]
         return np.stack(found).reshape(foreground.shape)
 
-    def find_objects(self, probabilities: NDArray[np.float32]) -> NDArray[np.int32]:
-        """The objects (*space) of probabilities (k *space), as `objects` finds them."""
-        return self._objects(1 - probabilities[0], None)
+    def find_objects(self, probabilities: NDArray[np.float32], image: Image) -> NDArray[np.int32]:
+        """The objects (*space) of the probabilities (k *space) of an image, as `objects` does."""
+        foreground = 1 - probabilities[0]
+        return find_objects(foreground, **vars(self._objects_are(image, foreground.shape)))
 
-    def _objects(
-        self, foreground: NDArray[np.float32], seed_threshold: float | None
-    ) -> NDArray[np.int32]:
-        return find_objects(foreground, **vars(self.predictor.objects_are(seed_threshold)))
+    def _objects_are(
+        self, image: Image, sizes: tuple[int, ...], seed_threshold: float | None = None
+    ) -> ObjectSettings:
+        """What an object is in an image, whose pixels the network may see in another size."""
+        larger = math.prod(sizes) / math.prod(self.predictor.check(image).shape)
+        return self.predictor.objects_are(seed_threshold, larger)
 
     def predict_file(
         self, source: str | Path, output: str | Path, options: PredictOptions | None = None

@@ -99,6 +99,13 @@ def train(
             "network.dimensions=3 trains on volumes.",
         ),
     ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            help="Bring all images to pixels of this size, in the unit that they state: 0.5, "
+            "3,1,1 (z,y,x), or common."
+        ),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -116,6 +123,8 @@ def train(
     from overtile.cli.training import choose_settings, run_training
 
     changes = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
+    if spacing is not None:
+        changes.append(f"spacing={f'[{spacing}]' if ',' in spacing else spacing}")
     run_training(
         images,
         labels,

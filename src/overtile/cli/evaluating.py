@@ -127,7 +127,8 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
     pair, row = pairs[place], evaluation.rows[place]
     assert pair.label is not None
     image, label = pair.image.read(), pair.read_label().values
-    likely = segmenter.probabilities(of_plane(image))
+    whole = of_plane(image, pair.image.open())
+    likely = segmenter.probabilities(whole)
     meaning = segmenter.meaning
     truth, found = meaning.class_map(label), likely.argmax(axis=0)
     instances = meaning.kind == "instances"
@@ -144,5 +145,5 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
         truth=truth[shown],
         prediction=found[shown],
         truth_objects=(meaning.objects(label) if instances else truth)[shown],
-        predicted_objects=(segmenter.find_objects(likely) if instances else found)[shown],
+        predicted_objects=(segmenter.find_objects(likely, whole) if instances else found)[shown],
     )

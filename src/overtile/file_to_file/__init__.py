@@ -6,6 +6,7 @@ becomes the output when all is done (see `overtile.journal` for what a killed ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -22,10 +23,10 @@ from overtile.executors import Job, Work, in_this_process, on_cluster, open_imag
 from overtile.file_to_file.checks import check_begun, check_executor, check_format, count_needs
 from overtile.file_to_file.joining import object_block, write_objects
 from overtile.file_to_file.options import Content, PredictOptions
-from overtile.image import Image, Store
+from overtile.image import Image, Planes, Sliceable, Store
 from overtile.journal import Journal, Run
 from overtile.machine import cores
-from overtile.prediction import Predictor
+from overtile.prediction import Predictor, brought_back
 from overtile.tileplan import SAFE_SHARE, TilePlan
 from overtile.tiler import Kind
 from overtile.tiles import cut
@@ -81,11 +82,12 @@ class FilePrediction:
             io.check_free(options.measurements, options.overwrite)
         self.image = open_image(source)
         self.planes = predictor.check(self.image, str(source))
-        self.kind: Kind = "foreground" if options.content == "objects" else options.content
+        self.own = Planes(self.image, len(self.planes.space))
+        self.is_resampled = self.planes.image is not self.image
+        self.kind = self._staged()
         classes = predictor.model.settings.network.classes
-        self.axes, self.shape = self.planes.axes_of(
-            classes if options.content == "probabilities" else None
-        )
+        probable = options.content == "probabilities"
+        self.axes, self.shape = self.own.axes_of(classes if probable else None)
         self.journal = Journal(output)
         check_format(output, self.form, options.content, len(self.planes))
         check_executor(options, predictor, self._pixels_path(self.kind))
@@ -100,6 +102,20 @@ class FilePrediction:
             self.journal.check_same(self._run())
         else:
             io.check_room(output, needs.disk)
+
+    @property
+    def _in_place(self) -> bool:
+        """Whether what is written part by part becomes the output by getting its name."""
+        return self.form.create is not None and not (
+            self.is_resampled and self.options.content != "objects"
+        )
+
+    def _staged(self) -> Kind:
+        """What the network is asked for: what the content is made of at the end."""
+        content = self.options.content
+        if content == "objects":
+            return "foreground"
+        return "probabilities" if self.is_resampled else content
 
     def _planned(self, kept_bytes: int) -> TilePlan:
         """The tiles: those it was begun with, or else what is fastest now."""
@@ -167,49 +183,62 @@ class FilePrediction:
             on_cluster(client, self._job(), todo, finished)
         if self.options.content == "objects":
             path, block = self._pixels_path("objects"), object_block(self.planes)
-            ids = self._create(path, np.dtype(np.int32), block)
-            settings = self.predictor.objects_are(self.options.seed_threshold)
-            write_objects(work.store, ids, self.planes, self.axes, settings, self.options)
+            like = self._like(_Blank(self.shape, np.dtype(np.int32)))
+            ids = self._create(path, like, block)
+            larger = math.prod(self.own.shape) / math.prod(self.planes.shape)
+            settings = self.predictor.objects_are(self.options.seed_threshold, larger)
+            foreground = self._on_own_pixels(work.store)
+            write_objects(foreground, ids, self.own, self.axes, settings, self.options)
         self._finish()
 
     def _blend(self, work: Work) -> None:
         whole = tuple(slice(0, size) for size in self.planes.shape)
         for number in range(len(self.planes)):
             result = self.predictor.blend(self.planes[number], self.kind, self.plan.step)
-            work.store[self.planes.key(self.axes, number, whole)] = result
+            work.store[self.planes.key(work.axes, number, whole)] = result
 
     def _pixels_path(self, kind: Kind | Content) -> Path:
         """Where the pixels of a result lie until all is done."""
-        by_window = kind == self.options.content and self.form.create is not None
-        suffix = self.output.suffix if by_window else ".npy"
+        in_place = kind == self.options.content and self._in_place
+        suffix = self.output.suffix if in_place else ".npy"
         return self.journal.folder / f"{kind}{suffix}"
 
     def _work(self) -> Work:
         tiler, path = self.predictor.tiler, self._pixels_path(self.kind)
+        classes = self.predictor.model.settings.network.classes
+        axes, shape = self.planes.axes_of(classes if self.kind == "probabilities" else None)
         if path.exists() and self.journal.done():
             store = io.reopen(path)
         else:  # also where it was killed while the store was made, or moved to its name
             self.journal.forget_tiles()
             dtype = np.dtype(np.uint8 if self.kind == "classes" else np.float32)
-            store = self._create(path, dtype, self.plan.step)
-        return Work(tiler, self.planes, store, self.axes, self.kind, self.tiles)
+            like = self._like(_Blank(self.shape, dtype))
+            if self.is_resampled:
+                like = Image(_Blank(shape, dtype), axes)
+            store = self._create(path, like, self.plan.step)
+        return Work(tiler, self.planes, store, axes, self.kind, self.tiles)
 
-    def _create(self, path: Path, dtype: np.dtype[Any], sides: tuple[int, ...]) -> Store:
-        """A store for the result, written in blocks of these sides."""
-        like = self._like(dtype)
+    def _on_own_pixels(self, staged: Sliceable) -> Sliceable:
+        """What the tiles have written, on the pixels of the image."""
+        if not self.is_resampled:
+            return staged
+        content = self.options.content
+        return brought_back(staged, self.own, "foreground" if content == "objects" else content)
+
+    def _create(self, path: Path, like: Image, sides: tuple[int, ...]) -> Store:
+        """A store for an image of this form, written in blocks of these sides."""
         steps = dict(zip(self.planes.space, sides, strict=True))
-        sizes = dict(zip(self.axes, self.shape, strict=True))
         block = tuple(
-            min(steps.get(axis, sizes[axis] if axis == "c" else 1), sizes[axis])
-            for axis in self.axes
+            min(steps.get(axis, size if axis == "c" else 1), size)
+            for axis, size in zip(like.axes, like.data.shape, strict=True)
         )
         return io.create(path, like, block, overwrite=True, **self._manner())
 
-    def _like(self, dtype: np.dtype[Any]) -> Image:
-        """An image of the result's form, with what belongs to the image that is predicted."""
+    def _like(self, data: Sliceable) -> Image:
+        """The result, or its form, with what belongs to the image that is predicted."""
         image, probable = self.image, self.options.content == "probabilities"
         return Image(
-            _Blank(self.shape, dtype),
+            data,
             self.axes,
             image.spacing,
             image.unit,
@@ -266,16 +295,20 @@ class FilePrediction:
 
     def _finish(self) -> None:
         """Turn the pixels into the output, and forget the prediction."""
-        pixels = self._pixels_path(self.options.content)
-        if self.form.create is None:
+        if not self._in_place:
+            if self.options.content == "objects":
+                data: Sliceable = io.reopen(self._pixels_path("objects"))
+            else:
+                data = self._on_own_pixels(io.reopen(self._pixels_path(self.kind)))
             io.write(
                 self.output,
-                replace(self._like(np.dtype(np.uint8)), data=io.reopen(pixels)),
+                self._like(data),
                 overwrite=self.options.overwrite,
                 overviews=self.options.overviews,
                 **self._manner(),
             )
         else:
+            pixels = self._pixels_path(self.options.content)
             io.finish(pixels)
             io.move(pixels, self.output, self.options.overwrite)
         self.journal.remove()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.file_to_file.options import PredictOptions
-from overtile.image import Planes, Store
+from overtile.image import Planes, Sliceable, Store
 from overtile.machine import free_memory
 from overtile.objects import (
     ObjectSettings,
@@ -31,7 +31,7 @@ def object_block(planes: Planes) -> tuple[int, ...]:
 
 
 def write_objects(
-    foreground: Store,
+    foreground: Sliceable,
     ids: Store,
     planes: Planes,
     axes: str,
@@ -60,7 +60,7 @@ def write_objects(
 class PlaneStore:
     """One plane of a store."""
 
-    def __init__(self, store: Store, planes: Planes, axes: str, number: int) -> None:
+    def __init__(self, store: Any, planes: Planes, axes: str, number: int) -> None:
         self._store, self._planes, self._axes, self._number = store, planes, axes, number
         self.shape, self.dtype = planes.shape, store.dtype
 

@@ -16,14 +16,17 @@ from overtile.labels import Hints, Label
 from overtile.layouts.folders import check_lengths, list_folder, pair_folders
 from overtile.layouts.selection import parse_range, positions
 from overtile.layouts.source import Content, PathLike, Source, list_planes, name_planes
+from overtile.resample import PixelSize, factors, size_of_pixels
 
 __all__ = [
     "Content",
     "Pair",
     "Pairs",
     "Source",
+    "bring_to",
     "check_finite",
     "check_pair",
+    "common_pixel_size",
     "list_images",
     "pairs",
     "parse_range",
@@ -78,12 +81,15 @@ class Pairs:
         What the data set says of its labels.
     dimensions
         2 of planes, 3 of volumes.
+    pixel_size
+        What all were brought to; None where they are as they came.
     """
 
     members: tuple[Pair, ...]
     how: str
     hints: Hints = NO_HINTS
     dimensions: int = 2
+    pixel_size: PixelSize | None = None
 
     def __len__(self) -> int:
         return len(self.members)
@@ -203,6 +209,33 @@ def split(pairs: Pairs, holdout: str | Iterable[int]) -> tuple[Pairs, Pairs]:
             "fewer."
         )
     return select(pairs, kept), select(pairs, sorted(held))
+
+
+def bring_to(pairs: Pairs, size: PixelSize) -> Pairs:
+    """The same pairs, resampled when they are read so that all have pixels of this size."""
+    members = tuple(
+        replace(
+            pair,
+            image=replace(pair.image, pixel_size=size),
+            label=None if pair.label is None else replace(pair.label, pixel_size=size),
+        )
+        for pair in pairs
+    )
+    return replace(pairs, members=members, pixel_size=size)
+
+
+def common_pixel_size(pairs: Pairs) -> PixelSize:
+    """The median size of a pixel along each axis, in the unit of the first image.
+
+    Raises
+    ------
+    DataError
+        An image states no size of its pixels, or units that cannot be converted.
+    """
+    first = size_of_pixels(pairs[0].image.open(), pairs.dimensions)
+    unit = PixelSize((1.0,) * pairs.dimensions, "" if first is None else first.unit)
+    sizes = [factors(pair.image.open(), unit, pair.image.origin) for pair in pairs]
+    return PixelSize(tuple(np.median(sizes, axis=0).tolist()), unit.unit)
 
 
 def _check_different(images: Path, labels: Path) -> None:

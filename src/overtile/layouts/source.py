@@ -20,6 +20,7 @@ from overtile import io
 from overtile.errors import DataError
 from overtile.image import Image, Planes, as_image
 from overtile.labels import Label
+from overtile.resample import PixelSize, factors, rescaled
 
 PathLike = (str, os.PathLike)
 Single: TypeAlias = str | os.PathLike[str] | Image | NDArray[Any]
@@ -65,6 +66,8 @@ class Source:
         Whether it is read as a label.
     dimensions
         2 of a plane, 3 of a volume.
+    pixel_size
+        What the pixels are brought to; None for their own.
     """
 
     origin: str
@@ -72,20 +75,33 @@ class Source:
     plane: int = 0
     is_label: bool = False
     dimensions: int = 2
+    pixel_size: PixelSize | None = None
 
-    def open(self, like: Image | None = None) -> Image:
+    def open(self, like: Source | None = None) -> Image:
         """The image that the plane is of, its data read where they are sliced.
 
         Parameters
         ----------
         like
-            Of a label, the image that it belongs to: what annotations are drawn onto.
+            Of a label, the source of the image that it belongs to: annotations are drawn onto it,
+            and the size of its pixels is that of the label's.
 
         Raises
         ------
         FormatError
             The file cannot be read.
+        DataError
+            The pixels are to be brought to another size, and their own is not known.
         """
+        image = self._open(like)
+        if self.pixel_size is None:
+            return image
+        stated = image if like is None else like._open()
+        ratios = factors(stated, self.pixel_size, self.origin)
+        return rescaled(image, ratios, as_label=self.is_label)
+
+    def _open(self, like: Source | None = None) -> Image:
+        """The image with its own pixels."""
         content = self.content
         if isinstance(content, Path):
             return io.open(content, as_label=self.is_label)
@@ -94,7 +110,7 @@ class Source:
         if isinstance(content, Opener):
             return content.open(self.is_label)
         assert like is not None
-        return content.draw(like)
+        return content.draw(like._open())
 
     def read(self) -> NDArray[Any]:
         """The pixels of an image (c *space), in their own type; space is y x, or z y x."""
@@ -112,7 +128,7 @@ class Source:
         DataError
             A label with channels that differ.
         """
-        image = self.open(like.open() if isinstance(self.content, Drawn) else None)
+        image = self.open(like)
         pixels = Planes(image, self.dimensions)[self.plane].read()
         if (pixels[1:] != pixels[:1]).any():
             raise DataError(

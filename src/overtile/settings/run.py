@@ -173,6 +173,10 @@ class Settings(Frozen):
 
     Attributes
     ----------
+    spacing
+        Size of a pixel that all images are brought to, in the unit that they state: one number for
+        all axes, one for each of z y x or y x, or ``common`` for the median of the images. By
+        default every image keeps its own pixels.
     border
         How prediction treats the image's edge: ``mirror`` or ``own`` (see `overtile.geometry`).
     averaging
@@ -195,6 +199,7 @@ class Settings(Frozen):
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
+    spacing: Literal["common"] | Positive | tuple[Positive, ...] | None = None
     border: Literal["mirror", "own"] = "mirror"
     averaging: Share = 0.0
     calibrate: bool = False
@@ -210,6 +215,16 @@ class Settings(Frozen):
             )
         if self.network.padding == "valid" and self.window.edge_px:
             raise ValueError("edge_px is for same padding: a valid network pads nothing, use 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_spacing_for_each_axis(self) -> Self:
+        dimensions = self.network.dimensions
+        if isinstance(self.spacing, tuple) and len(self.spacing) != dimensions:
+            raise ValueError(
+                f"spacing has {len(self.spacing)} sizes for a network of {dimensions} dimensions: "
+                f"give one for each of {' '.join('zyx'[-dimensions:])}, or 'common'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -88,7 +88,9 @@ def train(
         deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
     else:
         shapes = [example.target.shape for example in data.examples]
-        settings = fit_to_data(settings, data.channels, len(data.meaning.names), shapes)
+        settings = fit_to_data(
+            settings, data.channels, len(data.meaning.names), shapes, data.spacing
+        )
         network = networks.build(settings.network, settings.seed)
         # Before anything that takes long, for what they read may be missing.
         if start is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,16 +20,28 @@ from overtile.settings import Settings
 from overtile.step import window_sizes
 
 
+def _median(
+    stated: Sequence[tuple[float, ...] | None], dimensions: int
+) -> tuple[float, ...] | None:
+    """The median size of a pixel along each axis, if all images state one."""
+    known = [sizes[-dimensions:] for sizes in stated if sizes is not None]
+    if len(known) < len(stated) or {len(sizes) for sizes in known} != {dimensions}:
+        return None
+    return tuple(np.median(known, axis=0).tolist())
+
+
 class TrainingData:
     """The training images in memory, and what was measured of them."""
 
     def __init__(self, pairs: Pairs, settings: Settings, kind: Literal["auto"] | Kind) -> None:
-        read = []
+        self.pixel_size = pairs.pixel_size
+        read, stated = [], []
         self.digests = {}
         for pair in pairs:
             assert pair.label is not None
             image, label = pair.image.read(), pair.read_label().values
             check_pair(pair.name, image, label)
+            stated.append(pair.image.open().spacing)
             read.append((image, label))
             self.digests[pair.name] = digest(image)
         counts = {len(image) for image, _ in read}
@@ -39,6 +51,7 @@ class TrainingData:
                 "same number in all. Convert them to one form."
             )
         (self.channels,) = counts
+        self.spacing = _median(stated, pairs.dimensions)
         self.meaning = understand((label for _, label in read), kind)
         self.normalisation = measure_normalisation(image for image, _ in read)
         self.examples = prepare(read, self.meaning, settings.pixel_weight)

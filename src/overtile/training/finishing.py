@@ -79,6 +79,7 @@ def make_model(
         test=_test_window(data.examples[0], data.normalisation, heads),
         history=result.history,
         levels=tuple(each.fields for each in smaller),
+        pixel_size=data.pixel_size,
     )
 
 
