@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 
 FLOORS = [
     ["errors"],
-    ["geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
+    ["cache", "geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
     ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "resample", "sample"],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
