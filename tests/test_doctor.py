@@ -23,6 +23,7 @@ from overtile.doctor import Finding, Report, examine
 from overtile.doctor.single import count_values
 from overtile.image import Image
 from overtile.layouts import pairs
+from overtile.settings import LabelSettings
 
 SHAPE = (64, 80)
 
@@ -74,7 +75,7 @@ def test_instances_are_counted_by_value() -> None:
     label = np.zeros(SHAPE, np.uint16)
     for number in range(30):
         label[2 * number : 2 * number + 2, :70] = number + 1
-    found = examine(pairs([photo(0)], [label]), "instances")
+    found = examine(pairs([photo(0)], [label]), LabelSettings(kind="instances"))
     assert found.ok
     assert found.rows[0].objects == 30
 
@@ -250,7 +251,7 @@ def test_damage_of_volumes_is_named(damage: Callable[..., Any]) -> None:
 def test_spots_of_one_pixel_are_no_damage() -> None:
     spots = np.zeros(SHAPE, np.uint16)
     spots[::8, ::8] = np.arange(1, 81).reshape(8, 10)
-    found = examine(pairs([photo(0)], [spots]), "instances")
+    found = examine(pairs([photo(0)], [spots]), LabelSettings(kind="instances"))
     assert found.ok
     assert found.rows[0].objects == 80
     assert the_one(found).found == "80 of 80 objects are a single pixel."
@@ -283,8 +284,11 @@ def test_files_that_cannot_be_read_are_findings_and_the_others_are_examined(
     assert (first.severity, first.name) == ("error", "1")
     assert "1.png is damaged or truncated" in first.found
     assert (second.severity, second.name) == ("error", "2")
-    assert "labels/2.png has 3 channels that differ" in second.found
+    assert "strewn over specks" in second.found
     assert found.meaning is not None
+
+
+CLASSES = LabelSettings(kind="classes")
 
 
 # ── all together ──────────────────────────────────────────────────────────────────────────────
@@ -294,7 +298,7 @@ def test_labels_without_a_common_meaning_are_named_and_all_are_examined() -> Non
     images, _ = good()
     stripes = np.repeat(np.arange(1, 65, dtype=np.uint8), 80).reshape(SHAPE)
     images[3] = images[3] * 0
-    found = examine(pairs(images, [stripes + n for n in range(4)]), "classes")
+    found = examine(pairs(images, [stripes + n for n in range(4)]), CLASSES)
     assert found.meaning is None
     assert not found.ok
     assert [finding.name for finding in found.findings] == ["3", ""]
@@ -335,7 +339,7 @@ def test_rare_classes_are_named() -> None:
 def test_objects_of_one_pixel_are_named() -> None:
     images, labels = [photo(n) for n in range(2)], [disc(n, 30) for n in range(2)]
     labels[1][60, 70:73] = [7, 8, 9]
-    finding = the_one(examine(pairs(images, labels), "instances"))
+    finding = the_one(examine(pairs(images, labels), LabelSettings(kind="instances")))
     assert (finding.severity, finding.name) == ("warning", "1")
     assert finding.found == "3 of 4 objects are a single pixel."
 

@@ -191,7 +191,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         layouts.pairs(tmp_path / "a.doc")
 
 
-def test_labels_in_equal_channels_are_gray_and_in_others_refused(tmp_path: Path) -> None:
+def test_labels_in_equal_channels_are_gray_others_colours_or_refused(
+    tmp_path: Path,
+) -> None:
     label = picture(0)
     for name, axes in (("gray.png", "cyx"), ("gray.tif", "cyx")):
         io.write(tmp_path / name, Image(np.stack([label] * 3), axes))
@@ -199,8 +201,9 @@ def test_labels_in_equal_channels_are_gray_and_in_others_refused(tmp_path: Path)
         assert pair.label is not None
         assert np.array_equal(pair.read_label().values, label)
     pair = layouts.pairs(picture(1), picture(0, (6, 8, 3)))[0]
-    assert pair.label is not None
-    with pytest.raises(DataError, match="label array has 3 channels that differ, such as colours"):
+    assert pair.read_label().coding == "colours"
+    pair = layouts.pairs(picture(1), picture(0, (6, 8, 4)).astype(np.uint16))[0]
+    with pytest.raises(DataError, match="label array has 4 channels that differ, of uint16"):
         pair.read_label()
 
 

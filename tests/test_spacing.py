@@ -15,7 +15,7 @@ from overtile.errors import DataError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.geometry import Field
 from overtile.image import Image
-from overtile.prediction import brought_back
+from overtile.prediction import MostProbable
 from overtile.resample import PixelSize, to_pixel_size
 from overtile.sample import draw_sample
 from overtile.segmenter import Segmenter
@@ -58,7 +58,8 @@ def test_a_result_is_on_the_pixels_of_the_image(segmenter: Segmenter, tmp_path: 
     assert likely.shape == (2, *FINE.data.shape)
     np.testing.assert_allclose(likely.sum(0), 1, atol=1e-5)
     own = layouts.source.Planes(FINE)
-    assert np.array_equal(brought_back(seen, own, "probabilities")[()], likely)
+    back = segmenter.predictor.brought_back(seen, own, "probabilities")
+    assert np.array_equal(back[()], likely)
     assert np.array_equal(segmenter.predict(FINE), likely.argmax(0))
     for tile, suffix in ((None, ".tif"), (32, ".npy"), (48, ".zarr")):
         for content, expected in (
@@ -81,10 +82,9 @@ def test_a_result_is_on_the_pixels_of_the_image(segmenter: Segmenter, tmp_path: 
 def test_missing_pixels_stay_missing() -> None:
     likely = np.full((2, 4, 5), 0.5, np.float32)
     likely[:, 1, 2] = np.nan
-    own = layouts.source.Planes(Image(np.zeros((4, 5)), "yx"))
     expected = np.zeros((4, 5), np.uint8)
     expected[1, 2] = 255
-    made = brought_back(likely, own, "classes")
+    made = MostProbable(likely, 0)
     assert np.array_equal(made[()], expected)
     assert np.array_equal(made[1], expected[1])
     assert made[1, 2] == 255

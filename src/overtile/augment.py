@@ -148,7 +148,7 @@ class Augmentation:
         image
             (b c *slab) float32, normalised.
         target
-            (b *slab) int64, class ids, -1 where unlabelled.
+            (b *slab) int64, class ids, -1 where unlabelled; of classes that overlap (b k *slab).
         weight
             (b *slab) float32.
         seeds
@@ -157,7 +157,8 @@ class Augmentation:
         Returns
         -------
         image, target, weight
-            (b c *window), and (b *inner) twice, smaller by the margins. The image of a plane is
+            (b c *window), and (b *inner) twice, smaller by the margins; the target with its
+            classes k, if it has them. The image of a plane is
             bicubic, which blurs least; that of a volume is trilinear, for which PyTorch has no
             cubic; target and weight come from the nearest pixel. Without a change, the middle of
             the slab.
@@ -169,8 +170,11 @@ class Augmentation:
         sizes = zip(self.margins_px, self.sides_px, strict=True)
         grid = grid[(slice(None), *[slice(margin, side - margin) for margin, side in sizes])]
         # Class ids are small whole numbers, exact in float32, so one resampling serves both.
-        both = _sample(torch.stack([target.to(weight.dtype), weight], dim=1), grid, "nearest")
-        return self._recolour(window, drawn, seeds), both[:, 0].long(), both[:, 1]
+        layers = target if target.ndim > weight.ndim else target[:, None]
+        both = _sample(torch.cat([layers.to(weight.dtype), weight[:, None]], 1), grid, "nearest")
+        layers = both[:, :-1].long()
+        inner = layers if target.ndim > weight.ndim else layers[:, 0]
+        return self._recolour(window, drawn, seeds), inner, both[:, -1]
 
     def _draw(self, seeds: Tensor) -> _Drawn:
         set_, axes = self.settings, len(self.sides_px)

@@ -50,7 +50,8 @@ class Evaluation:
     best_threshold
         Of the foreground's probability for V_rand, V_info and the Rand error, which are given at
         one threshold for all images: the one with the highest mean V_rand. None where they are not
-        computed (several foreground classes, instances, or volumes).
+        computed (several foreground classes, or none that is background, strokes, instances, or
+        volumes).
     """
 
     rows: tuple[Row, ...]
@@ -79,8 +80,10 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
     Returns
     -------
     Evaluation
-        Always: pixel error, and IoU and Dice of every class. Two classes in planes: V_rand, V_info
-        and Rand error of the segments. Instances: average precision of the objects at IoU 0.5.
+        Always: pixel error, and IoU and Dice of every class, over the pixels that are labelled; of
+        classes that overlap each at a probability of 0.5, and the pixel error is the mean of
+        theirs. Two classes in planes, one of them background: V_rand, V_info and Rand error of the
+        segments. Instances: average precision of the objects at IoU 0.5.
         A volume is scored as a whole, its objects too. It has no V_rand, V_info and Rand error:
         they are defined for the slices of a stack, after the boundary was thinned to lines, and a
         volume's boundaries are surfaces. A model of planes gives them, slice by slice.
@@ -93,6 +96,7 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
     tallies = [_count(pair, meaning, predict, find) for pair in pairs]
     rows = [_pixel_scores(tally.confusion, meaning.names) for tally in tallies]
     pooled = _pixel_scores(np.sum([tally.confusion for tally in tallies], axis=0), meaning.names)
+    two = len(meaning.names) == 2 and meaning.kind == "classes" and meaning.background is not None
     threshold = None
     if meaning.kind == "instances":
         for row, tally in zip(rows, tallies, strict=True):
@@ -100,7 +104,7 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
         pooled["AP at 0.5"] = metrics.average_precision(
             sum((tally.matches for tally in tallies), metrics.Matches())
         )
-    elif len(meaning.names) == 2 and tallies[0].objects.ndim == 2:
+    elif two and tallies[0].objects.ndim == 2:
         threshold, partitions = metrics.best_threshold(
             [tally.objects for tally in tallies], [tally.foreground for tally in tallies]
         )
@@ -119,7 +123,7 @@ class _Tally:
     Attributes
     ----------
     confusion
-        Of the classes.
+        Of the classes (k k); of those that overlap one for each, (k 2 2).
     objects
         Of the truth.
     foreground
@@ -137,7 +141,7 @@ class _Tally:
 
 def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _Tally:
     assert pair.label is not None
-    image, label = pair.image.read(), pair.read_label().values
+    image, label = pair.image.read(), pair.read_label()
     check_pair(pair.name, image, label)
     whole = of_plane(image, pair.image.open())
     likely = predict(whole)
@@ -145,17 +149,33 @@ def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _
     found = find(likely, whole) if meaning.kind == "instances" else objects
     return _Tally(
         pair.name,
-        metrics.confusion(truth, likely.argmax(axis=0), len(meaning.names)),
+        _confusion(truth, likely),
         objects,
         1 - likely[0],
         metrics.match_objects(objects, found),
     )
 
 
+def _confusion(truth: NDArray[np.int16], likely: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Of class ids (*space); one for each class where they overlap, of 0 and 1 (k *space)."""
+    if truth.ndim < likely.ndim:
+        return metrics.confusion(truth, likely.argmax(axis=0), len(likely))
+    layers = zip(truth, likely > 0.5, strict=True)
+    return np.stack([metrics.confusion(*layer, 2) for layer in layers])
+
+
 def _pixel_scores(confusion: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
-    scores = {"pixel error": metrics.pixel_error(confusion)}
-    for word, values in (("IoU", metrics.iou(confusion)), ("Dice", metrics.dice(confusion))):
-        scores |= {f"{word} {name}": float(v) for name, v in zip(names, values, strict=True)}
+    if confusion.ndim == 3:
+        error = float(np.mean([metrics.pixel_error(each) for each in confusion]))
+        iou, dice = (
+            [float(of(each)[1]) for each in confusion] for of in (metrics.iou, metrics.dice)
+        )
+    else:
+        error = metrics.pixel_error(confusion)
+        iou, dice = metrics.iou(confusion).tolist(), metrics.dice(confusion).tolist()
+    scores = {"pixel error": error}
+    for word, values in (("IoU", iou), ("Dice", dice)):
+        scores |= {f"{word} {name}": value for name, value in zip(names, values, strict=True)}
     return scores
 
 

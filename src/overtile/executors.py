@@ -30,7 +30,7 @@ from overtile.pruning import prune
 from overtile.resample import to_pixel_size
 from overtile.settings import Precision
 from overtile.tileplan import AHEAD
-from overtile.tiler import Kind, Tiler, tiler_of
+from overtile.tiler import Kind, Tiler, channels_of, tiler_of
 from overtile.tiles import Tile, cut
 
 Finished = Callable[[int], None]
@@ -199,7 +199,7 @@ def open_work(job: Job) -> Work:
     image = image if size is None else to_pixel_size(image, size)
     planes = Planes(image, model.settings.network.dimensions)
     tiler = tiler_of(model, engine)
-    axes, _ = planes.axes_of(model.settings.network.classes if job.kind == "probabilities" else 0)
+    axes, _ = planes.axes_of(channels_of(model, job.kind))
     tiles = cut(planes.shape, tiler.fields, job.step, tiler.border)
     return Work(tiler, planes, io.reopen(job.pixels), axes, job.kind, tiles)
 

@@ -61,7 +61,9 @@ def train(
         An earlier model to start from. Where the settings are a preset's and no network is named,
         its network is trained; layers for other channels or classes begin anew.
     labels_are
-        ``classes``, ``instances``, or ``auto`` to tell by their values.
+        ``classes``, ``instances``, ``multilabel``, ``scribbles``, or ``auto`` to tell by their
+        values; short for the setting ``labels.kind``. See `overtile.settings.LabelSettings` for
+        values to be ignored, and for names of values and colours.
     output
         Folder to save the model to. While training goes on, its state is kept beside it, so that a
         run that was killed can be resumed.
@@ -85,6 +87,9 @@ def train(
 
     earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
     chosen = presets.resolve(settings, network, earlier.settings if earlier else None)
+    if labels_are != "auto":
+        kept = chosen.labels.model_copy(update={"kind": labels_are})
+        chosen = chosen.model_copy(update={"labels": kept})
     folder = None if output is None else Path(output)
     if folder is not None:
         storage.check_replaceable(folder, overwrite=overwrite)
@@ -107,7 +112,6 @@ def train(
         pairs,
         chosen,
         budget,
-        kind=labels_are,
         held_out=held_out,
         start=None if earlier is None else (_name_of(start), earlier.parameters),
         state=state,

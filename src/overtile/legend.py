@@ -30,10 +30,34 @@ class Legend:
     ----------
     names, colours
         As many of the one as of the other.
+    background
+        The class id of what is no object, which pictures do not tint; None where no class is.
     """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
+    background: int | None = 0
+
+    @property
+    def pictured(self) -> Legend:
+        """The legend of a picture, whose class 0 is background, or nothing where none is."""
+        if self.background == 0:
+            return self
+        return Legend(("no class", *self.names), (BLACK, *self.colours))
+
+    def pictured_ids(
+        self, classes: NDArray[np.integer], *, overlap: bool = False
+    ) -> NDArray[np.int64]:
+        """Class ids (*space), or 0 and 1 for each (k *space), as those of `pictured`.
+
+        Where classes overlap, the last of them is shown. Unlabelled stays -1.
+        """
+        if overlap:
+            numbers = np.arange(1, len(classes) + 1).reshape(-1, *[1] * (classes.ndim - 1))
+            last = (numbers * (classes > 0)).max(axis=0)
+            return np.where((classes < 0).any(axis=0), -1, last)
+        ids = classes.astype(np.int64)
+        return ids if self.background == 0 else np.where(ids < 0, -1, ids + 1)
 
     @property
     def table(self) -> NDArray[np.uint8]:

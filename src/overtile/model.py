@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pydantic
 import safetensors
 import safetensors.numpy
 import yaml
@@ -36,11 +37,11 @@ from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.normalise import Normalisation
 from overtile.resample import PixelSize
-from overtile.settings import Frozen, Settings, from_yaml, to_yaml
+from overtile.settings import Frozen, LabelKind, Settings, from_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder's format; raised when an older Overtile could not read it."""
 
 MANIFEST = "model.yaml"
@@ -51,18 +52,38 @@ HISTORY = "history.csv"
 
 
 class Classes(Frozen):
-    """Names, label values in training and colours of the classes, and what is a speck."""
+    """What the classes are, and how labels are read; see `overtile.labels.LabelMeaning`.
 
-    kind: Literal["classes", "instances"]
+    Attributes
+    ----------
+    kind, names, values, colours, coding, ignored, background, palette
+        Those of the meaning of the training labels.
+    labelled_share
+        The share of the training pixels that are labelled.
+    smallest_object_px
+        What is smaller is a speck.
+    """
+
+    kind: LabelKind
     names: tuple[str, ...]
     values: tuple[int, ...]
     colours: tuple[Colour, ...]
+    coding: Literal["numbers", "colours", "channels"] = "numbers"
+    ignored: tuple[int, ...] = ()
+    background: int | None = 0
+    palette: dict[int, Colour] = pydantic.Field(default_factory=dict)
+    labelled_share: float = 1.0
     smallest_object_px: int = 0
 
     @property
     def legend(self) -> Legend:
-        """Names and colours."""
-        return Legend(self.names, self.colours)
+        """Names and colours, and which class is the background."""
+        return Legend(self.names, self.colours, self.background)
+
+    @property
+    def overlap(self) -> bool:
+        """Whether a pixel may belong to several classes, or to none."""
+        return self.kind == "multilabel"
 
 
 class FieldRecord(Frozen):

@@ -124,6 +124,12 @@ def strides_for(
     return tuple(strides) or ((2,) * len(spacing),) * depth
 
 
+def let_overlap(settings: Settings) -> Settings:
+    """Settings with a probability of its own for each class, by a sigmoid: classes may overlap."""
+    loss = settings.loss.model_copy(update={"activation": "sigmoid"})
+    return settings.model_copy(update={"loss": loss})
+
+
 def _shrunk(
     window: WindowSettings, fields: Fields, shapes: Sequence[tuple[int, ...]]
 ) -> WindowSettings:

@@ -24,7 +24,7 @@ from overtile.model import Model
 from overtile.objects import ObjectSettings
 from overtile.resample import Resampled, to_pixel_size
 from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles
-from overtile.tiler import Kind, Tiler
+from overtile.tiler import Kind, Tiler, channels_of
 from overtile.tiles import Border, cut, even_step, read_lengths
 
 
@@ -96,6 +96,23 @@ class Predictor:
         size = self.model.pixel_size
         return image if size is None else to_pixel_size(image, size, name=name)
 
+    def check_background(self) -> None:
+        """Refuse objects where no class is the background that they lie on.
+
+        Raises
+        ------
+        DataError
+            Classes overlap, or none of them is background.
+        """
+        classes = self.model.classes
+        if classes.background is None:
+            why = "overlap" if classes.overlap else "have no background among them"
+            raise DataError(
+                f"Objects are what is not background, and the classes of this model {why} "
+                f"({', '.join(classes.names)}): predict classes or probabilities instead, or train "
+                "with a class that is named background (--colours)."
+            )
+
     def objects_are(
         self, seed_threshold: float | None = None, larger: float = 1.0
     ) -> ObjectSettings:
@@ -144,10 +161,10 @@ class Predictor:
         if memory is None and tile_px is not None:
             why = f"The side of a tile was limited to {tile_px} px, the memory was not."
             return _unmeasured(planes, fields, border, tile_px, unit, why)
-        classes = self.model.settings.network.classes
+        channels = channels_of(self.model, kind) or 1
         load = Load(
             read_px_bytes=planes.channels * (4 + planes.image.data.dtype.itemsize),
-            write_px_bytes={"classes": 1, "foreground": 4, "probabilities": 4 * classes}[kind],
+            write_px_bytes=channels * (1 if kind == "classes" else 4),
             fixed_bytes=kept_bytes,
         )
         budget = memory or int(SAFE_SHARE * self.engine.free_memory())
@@ -165,16 +182,39 @@ class Predictor:
     def predict(self, image: Image, kind: Kind, *, tile_px: int | None = None) -> NDArray[Any]:
         """The result for an image in memory, in the order of its axes, with c for probabilities."""
         planes = self.check(image)
+        if kind == "foreground":
+            self.check_background()
         if planes.image is image:
             return self._predict(planes, kind, tile_px)
         own = Planes(image, len(planes.space))
         staged: Kind = "probabilities" if kind == "classes" else kind
-        return np.asarray(brought_back(self._predict(planes, staged, tile_px), own, kind)[()])
+        result = self._predict(planes, staged, tile_px)
+        return np.asarray(self.brought_back(result, own, kind)[()])
+
+    def brought_back(self, result: Sliceable, own: Planes, kind: Kind) -> Sliceable:
+        """A result for a resampled image, on the pixels of the image, read where it is sliced.
+
+        Parameters
+        ----------
+        result
+            Probabilities for class ids, so that borders are smooth, and for probabilities; else
+            the foreground.
+        own
+            The image's own planes.
+        kind
+            What is to be had.
+        """
+        staged: Kind = "probabilities" if kind == "classes" else kind
+        axes, shape = own.axes_of(channels_of(self.model, staged))
+        back = Resampled(result, shape, nearest=False)
+        if kind != "classes":
+            return back
+        axis = axes.index("c")
+        return Likely(back, axis) if self.model.classes.overlap else MostProbable(back, axis)
 
     def _predict(self, planes: Planes, kind: Kind, tile_px: int | None) -> NDArray[Any]:
         """The result for planes in memory."""
-        classes = self.model.settings.network.classes if kind == "probabilities" else None
-        axes, shape = planes.axes_of(classes)
+        axes, shape = planes.axes_of(channels_of(self.model, kind))
         result = np.zeros(shape, np.uint8 if kind == "classes" else np.float32)
         step = self.plan(planes, kind, tile_px=tile_px).step
         if not self.is_exact:
@@ -192,6 +232,8 @@ class Predictor:
         likely = blended(self.tiler, plane, step)
         if kind == "probabilities":
             return likely
+        if kind == "classes" and self.tiler.overlap:
+            return np.asarray(likely > 0.5, np.uint8)
         return most_probable(likely) if kind == "classes" else 1 - likely[0]
 
     def mismatch(self, plane: Sliceable) -> Mismatch:
@@ -216,25 +258,6 @@ class _InMemory:
         """Nothing is on a disk."""
 
 
-def brought_back(result: Sliceable, own: Planes, kind: Kind) -> Sliceable:
-    """A result for a resampled image, on the pixels of the image itself, read where it is sliced.
-
-    Parameters
-    ----------
-    result
-        Probabilities for class ids, so that borders are smooth, and for probabilities; else the
-        foreground.
-    own
-        The image's own planes.
-    kind
-        What is to be had.
-    """
-    classes = None if kind == "foreground" else result.shape[own.axes_of(1)[0].index("c")]
-    axes, shape = own.axes_of(classes)
-    back = Resampled(result, shape, nearest=False)
-    return MostProbable(back, axes.index("c")) if kind == "classes" else back
-
-
 class MostProbable:
     """Class ids of probabilities, found where they are sliced; 255 where there are none (NaN)."""
 
@@ -251,6 +274,18 @@ class MostProbable:
         axis = sum(isinstance(one, slice) for one in before)
         missing = np.isnan(likely).any(axis)
         return np.where(missing, UNLABELLED_VALUE, likely.argmax(axis)).astype(np.uint8)
+
+
+class Likely:
+    """Whether each class is there, 1 or 0, by probabilities of classes that overlap."""
+
+    def __init__(self, probabilities: Sliceable, axis: int) -> None:
+        self._probabilities, self._axis = probabilities, axis
+        self.shape, self.dtype = probabilities.shape, np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        likely = self._probabilities[key]
+        return np.where(np.isnan(likely), UNLABELLED_VALUE, likely > 0.5).astype(np.uint8)
 
 
 def _unmeasured(

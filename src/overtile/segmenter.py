@@ -92,10 +92,9 @@ class Segmenter:
     @property
     def meaning(self) -> LabelMeaning:
         """What label values meant in training."""
-        classes = self.model.classes
-        return LabelMeaning(
-            classes.kind, classes.values, classes.names, "As in training.", classes.colours
-        )
+        known = self.model.classes.model_dump(exclude={"labelled_share", "smallest_object_px"})
+        repair = self.model.settings.labels.repair
+        return LabelMeaning(**known, reason="As in training.", repair=repair)
 
     def predict(
         self, image: Image | NDArray[Any], *, tile_px: int | None = None
@@ -114,7 +113,8 @@ class Segmenter:
         Returns
         -------
         array of uint8
-            (y x), or (z y x) of a stack.
+            (y x), or (z y x) of a stack. Of classes that overlap it is 1 where a pixel belongs to
+            the class and 0 where not: (k y x), or (z k y x) of a stack; (k z y x) of a volume.
 
         Raises
         ------
@@ -123,7 +123,9 @@ class Segmenter:
         SettingsError
             A tile smaller than the network's grid.
         """
-        return self.predictor.predict(_image(image), "classes", tile_px=tile_px)
+        image = _image(image)
+        result = self.predictor.predict(image, "classes", tile_px=tile_px)
+        return self._layered(result, image) if self.model.classes.overlap else result
 
     def probabilities(
         self, image: Image | NDArray[Any], *, tile_px: int | None = None
@@ -135,6 +137,10 @@ class Segmenter:
         """
         image = _image(image)
         result = self.predictor.predict(image, "probabilities", tile_px=tile_px)
+        return self._layered(result, image)
+
+    def _layered(self, result: NDArray[Any], image: Image) -> NDArray[Any]:
+        """A result with its classes just before the axes of space."""
         axes, _ = self.predictor.check(image).axes_of(len(self.classes))
         space = self.model.settings.network.dimensions
         return np.moveaxis(result, axes.index("c"), -1 - space)

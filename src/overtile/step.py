@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -101,13 +101,13 @@ class Step(nn.Module):
             window, target, weight = self.augmentation(*batch)
             edge = self.settings.window.edge_px
             if edge:
-                inside = (slice(None), *[slice(edge, -edge)] * (target.ndim - 1))
+                inside: tuple[Any, ...] = (..., *[slice(edge, -edge)] * (weight.ndim - 1))
                 target, weight = target[inside], weight[inside]
         reduced = self.settings.precision == "bfloat16"
         with torch.autocast(window.device.type, torch.bfloat16, reduced):
             heads = self.network.heads(window.contiguous(memory_format=self.layout))
         if edge:
-            heads = tuple(logits[(slice(None), *inside)] for logits in heads)
+            heads = tuple(logits[inside] for logits in heads)
         losses = [loss(logits, target, weight, self.settings.loss) for logits in heads]
         return torch.stack(losses).mean()
 

@@ -27,6 +27,12 @@ Kind = Literal["classes", "probabilities", "foreground"]
 """What is computed of a tile: class ids, all probabilities, or that of not being background."""
 
 
+def channels_of(model: Model, kind: Kind) -> int | None:
+    """The channels of a result: a class each, of probabilities and of classes that overlap."""
+    layered = kind == "probabilities" or (kind == "classes" and model.classes.overlap)
+    return model.settings.network.classes if layered else None
+
+
 class Tiler:
     """An engine with all that is needed to run it over an image of any size.
 
@@ -42,6 +48,8 @@ class Tiler:
         Of the intensities, from the training set.
     activation
         What makes probabilities of logits.
+    overlap
+        Whether classes may overlap: class ids are then 0 or 1 for each class.
     """
 
     def __init__(
@@ -52,12 +60,14 @@ class Tiler:
         border: Border,
         normalisation: Normalisation,
         activation: Activation,
+        overlap: bool = False,
     ) -> None:
         self.engine = engine
         self.fields = fields
         self.border: Border = border
         self.normalisation = normalisation
         self.activation = activation
+        self.overlap = overlap
         self.too_large_px: int | None = None
 
     def read(self, image: Sliceable, tile: Tile) -> Any:
@@ -75,7 +85,7 @@ class Tiler:
         return self.engine.load(window)
 
     def compute(self, loaded: Any, image: Sliceable, tile: Tile, kind: Kind) -> NDArray[Any]:
-        """What a tile writes: (k *space) probabilities, or (*space).
+        """What a tile writes: (k *space) of probabilities and classes that overlap, or (*space).
 
         A tile for which the device has not enough memory is computed in parts, and so is every
         later one of its size: the result is the same.
@@ -121,9 +131,11 @@ class Tiler:
         return result
 
     def _result(self, loaded: Any, crop: Slices, kind: Kind) -> NDArray[Any]:
-        if kind == "classes":
+        if kind == "classes" and not self.overlap:
             return np.asarray(self.engine.classes(loaded)[0][crop])
         logits = self.engine(loaded)[0][(slice(None), *crop)]
+        if kind == "classes":
+            return np.asarray(logits > 0, np.uint8)
         if self.activation == "softmax":
             probabilities = np.asarray(softmax(logits, axis=0))
         else:
@@ -174,4 +186,5 @@ def tiler_of(model: Model, engine: Engine) -> Tiler:
         border=model.settings.border,
         normalisation=model.normalisation,
         activation=model.settings.loss.activation,
+        overlap=model.classes.overlap,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from overtile.errors import SettingsError
+from overtile.labels.told import read_table
 from overtile.settings import Settings, from_dict
 
 
@@ -53,3 +56,25 @@ def change(settings: Settings, changes: Sequence[str]) -> Settings:
             inside = inside[group]
         inside[name] = value
     return from_dict(Settings, content, "--set")
+
+
+def label_changes(
+    kind: str, ignore: Sequence[str] | None, colours: Path | None, *, repair: bool
+) -> list[str]:
+    """Changes for --labels-are, --ignore, --colours and --repair, which stand in the settings.
+
+    Raises
+    ------
+    DataError
+        The file of colours cannot be read as such.
+    """
+    changes = [] if kind == "auto" else [f"labels.kind={kind}"]
+    if repair:
+        changes.append("labels.repair=true")
+    if ignore:
+        items = [item.strip() for text in ignore for item in text.split(",")]
+        changes.append(f"labels.ignore={json.dumps(items)}")
+    if colours is not None:
+        table = [named.model_dump() for named in read_table(colours)]
+        changes.append(f"labels.colours={json.dumps(table)}")
+    return changes

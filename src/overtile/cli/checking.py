@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
 from overtile.cli.show import ERR, print_table, say
 from overtile.doctor import Finding, Row, examine
 from overtile.layouts import Pairs
-
-if TYPE_CHECKING:
-    from overtile.labels import Kind
+from overtile.settings import LabelSettings
 
 VALUES_SHOWN = 4
 
 
-def print_examination(pairs: Pairs, kind: Literal["auto"] | Kind) -> bool:
+def print_examination(pairs: Pairs, labels: LabelSettings) -> bool:
     """Examine pairs and print rows and findings; whether training can start."""
     say(pairs.describe())
-    report = examine(pairs, kind)
+    report = examine(pairs, labels)
     columns = ["name", "size", "type", "channels", "intensities", "label values", "objects"]
     instances = report.meaning is not None and report.meaning.kind == "instances"
     print_table("Images and labels", columns, [_cells(row, instances) for row in report.rows])

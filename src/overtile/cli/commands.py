@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from overtile.cli.options import (
+    Colours,
     Engine,
     EngineName,
+    Ignore,
     Images,
     Labels,
     LabelsAre,
@@ -19,6 +21,7 @@ from overtile.cli.options import (
     Precision,
     Preset,
     Prune,
+    Repair,
 )
 
 app = typer.Typer(
@@ -52,16 +55,22 @@ def check(
     images: Images,
     labels: Labels,
     labels_are: Meaning = LabelsAre.auto,
+    ignore: Ignore = None,
+    colours: Colours = None,
+    repair: Repair = False,
     volumes: Annotated[
         bool, typer.Option("--volumes", help="A stack is one volume, not a series of planes.")
     ] = False,
 ) -> None:
     """Look at images and labels before any training, and say what is wrong and what to do."""
     from overtile import layouts
+    from overtile.cli.changing import change, label_changes
     from overtile.cli.checking import print_examination
+    from overtile.settings import Settings
 
     pairs = layouts.pairs(images, labels, 3 if volumes else 2)
-    if not print_examination(pairs, labels_are.value):
+    says = label_changes(labels_are.value, ignore, colours, repair=repair)
+    if not print_examination(pairs, change(Settings(), says).labels):
         raise typer.Exit(2)
 
 
@@ -114,17 +123,22 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     labels_are: Meaning = LabelsAre.auto,
+    ignore: Ignore = None,
+    colours: Colours = None,
+    repair: Repair = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was killed.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train on images and labels, for as long as you give it."""
+    from overtile.cli.changing import label_changes
     from overtile.cli.training import choose_settings, run_training
 
     changes = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
     if spacing is not None:
         changes.append(f"spacing={f'[{spacing}]' if ',' in spacing else spacing}")
+    changes += label_changes(labels_are.value, ignore, colours, repair=repair)
     run_training(
         images,
         labels,
@@ -135,7 +149,6 @@ def train(
         steps=steps,
         epochs=epochs,
         holdout=holdout,
-        labels_are=labels_are.value,
         resume=resume,
         overwrite=overwrite,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from overtile import layouts, report
+from overtile.cli.describing import describe_classes, describe_objective
 from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation
@@ -86,7 +87,8 @@ def _content(
     facts = [
         ("Network", f"{chosen.network.name}, {chosen.network.padding} padding{pruned}"),
         ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
-        ("Classes", ", ".join(segmenter.classes)),
+        ("Classes", describe_classes(model)),
+        ("Objective", describe_objective(model)),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),
         ("Training", f"{origin.steps} steps in {origin.seconds:.0f} s"),
         ("Machine", origin.processor),
@@ -102,7 +104,7 @@ def _content(
         columns=names,
         rows=[(row.name, [row.scores[name] for name in names]) for row in evaluation.rows],
         pooled=evaluation.pooled,
-        legend=segmenter.legend,
+        legend=segmenter.legend.pictured,
         settings_yaml=to_yaml(chosen),
         history=model.history,
         examples=_examples(segmenter, pairs, evaluation),
@@ -126,18 +128,24 @@ def _examples(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation) -> lis
 def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: int) -> Example:
     pair, row = pairs[place], evaluation.rows[place]
     assert pair.label is not None
-    image, label = pair.image.read(), pair.read_label().values
+    image, label = pair.image.read(), pair.read_label()
     whole = of_plane(image, pair.image.open())
     likely = segmenter.probabilities(whole)
-    meaning = segmenter.meaning
-    truth, found = meaning.class_map(label), likely.argmax(axis=0)
+    meaning, overlap = segmenter.meaning, segmenter.model.classes.overlap
+    truth, found = (
+        meaning.legend.pictured_ids(ids, overlap=overlap)
+        for ids in (
+            meaning.class_map(label),
+            (likely > 0.5).astype(np.int16) if overlap else likely.argmax(axis=0),
+        )
+    )
     instances = meaning.kind == "instances"
     caption = f"pixel error {number(row.scores['pixel error'])}"
     shown: Any = ...
-    if label.ndim == 3:
-        middle = len(label) // 2
+    if truth.ndim == 3:
+        middle = len(truth) // 2
         shown = (..., middle, slice(None), slice(None))
-        caption += f"; the plane z {middle} of 0 to {len(label) - 1}"
+        caption += f"; the plane z {middle} of 0 to {len(truth) - 1}"
     return Example(
         name=pair.name,
         caption=caption,

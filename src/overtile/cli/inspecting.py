@@ -7,10 +7,12 @@ from typing import Literal
 
 from overtile import io
 from overtile import model as storage
+from overtile.cli.describing import describe_objective
 from overtile.cli.predicting import describe_mismatch
 from overtile.cli.show import print_table, say
 from overtile.engines.torch import network_of
 from overtile.geometry import per_axis
+from overtile.model import Model
 from overtile.pruning import prune
 from overtile.segmenter import load
 from overtile.settings import Precision
@@ -45,6 +47,7 @@ def print_inspection(
     say("Exact in tiles." if found.exact else "Not exact in tiles, only blended (--inexact):")
     for breaker in found.breakers:
         say(f"  {breaker}")
+    print_classes(model)
     size = IMAGE_PX[settings.dimensions]
     tiles = [tile for tile in TILES_PX[settings.dimensions] if tile >= max(f.grid for f in fields)]
     shape = (size,) * settings.dimensions
@@ -61,3 +64,22 @@ def print_inspection(
         engine = segmenter.predictor.engine
         say(f"{image}, {engine.name} in {engine.precision}:")
         say(describe_mismatch(segmenter, planes[0]))
+
+
+def print_classes(model: Model) -> None:
+    """Print what the classes are called, their values in labels and their colours."""
+    classes = model.classes
+    coded = classes.coding == "colours"
+    rows = [
+        [
+            str(place),
+            name + (" (background)" if place == classes.background else ""),
+            f"#{value:06X}" if coded else str(value),
+            "#{:02X}{:02X}{:02X}".format(*colour),
+        ]
+        for place, (name, value, colour) in enumerate(
+            zip(classes.names, classes.values, classes.colours, strict=True)
+        )
+    ]
+    print_table("Classes", ["id", "name", "in labels", "colour"], rows, text=2)
+    say(f"Objective: {describe_objective(model)}.")

@@ -15,6 +15,8 @@ class LabelsAre(StrEnum):
     auto = "auto"
     classes = "classes"
     instances = "instances"
+    multilabel = "multilabel"
+    scribbles = "scribbles"
 
 
 class Preset(StrEnum):
@@ -44,6 +46,20 @@ Labels = Annotated[Path, typer.Argument(help="The same, with labels.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 Meaning = Annotated[
     LabelsAre, typer.Option("--labels-are", help="What label values are; auto tells by them.")
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(help="Label values or colours that are not labelled: 11,#9B9B9B."),
+]
+Colours = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file that names label values or colours, a line each: road,#6EC1E4 or 2,road."
+    ),
+]
+Repair = Annotated[
+    bool,
+    typer.Option("--repair", help="Take stray label values, as of JPEG, for the nearest class."),
 ]
 ModelFolder = Annotated[Path, typer.Argument(help="A folder that 'overtile train' wrote.")]
 Precision = Annotated[

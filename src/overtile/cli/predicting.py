@@ -191,15 +191,24 @@ def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
     images = Planes(run.image)
     for number in range(len(images)):
         image, result = (_thinned(planes[number]) for planes in (images, results))
-        values = result.argmax(axis=0) if content == "probabilities" else result[0]
-        tinted = content != "objects" and len(model.classes) > 2
-        picture = draw(image, values, legend=model.legend if tinted else None)
+        values = _shown_ids(model, result, content) if content != "objects" else result[0]
+        legend = model.legend.pictured
+        tinted = content != "objects" and len(legend.names) > 2
+        picture = draw(image, values, legend=legend if tinted else None)
         name = run.source.stem + (f"_{number}" if len(images) > 1 else "")
         io.write(
             folder / f"{name}.png",
             Image(np.moveaxis(picture, -1, 0), "cyx"),
             overwrite=run.options.overwrite,
         )
+
+
+def _shown_ids(model: Segmenter, result: np.ndarray, content: str) -> np.ndarray:
+    """The ids that a picture shows of a result (c y x): of classes or their probabilities."""
+    overlap = model.model.classes.overlap
+    if content == "probabilities":
+        result = result > 0.5 if overlap else result.argmax(axis=0)[None]
+    return model.legend.pictured_ids(result if overlap else result[0], overlap=overlap)
 
 
 def _thinned(plane: Sliceable | Plane) -> np.ndarray:

@@ -10,6 +10,7 @@ from overtile import jobs
 from overtile import model as storage
 from overtile.cli import STARTED
 from overtile.cli.changing import change
+from overtile.cli.describing import describe_classes, describe_objective
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
 from overtile.presets import Preset, resolve
@@ -74,10 +75,11 @@ def run_training(
     count = sum(value.size for value in made.model.parameters.values())
     say(
         f"{output}: {chosen.network.name}, {count:,} parameters, "
-        f"{chosen.network.padding} padding; classes {', '.join(made.classes)}; "
+        f"{chosen.network.padding} padding; classes {describe_classes(made.model)}; "
         f"{len(origin.images)} images, {origin.steps} steps in {origin.seconds:.0f} s "
         f"({chosen.precision}, {chosen.layout})."
     )
+    say(f"Objective: {describe_objective(made.model)}.")
     if not made.model.exact:
         note(
             "Tiles of this network are not exact, only blended: 'overtile predict' asks for "

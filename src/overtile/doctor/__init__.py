@@ -9,8 +9,7 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,32 +26,36 @@ from overtile.doctor.single import (
 )
 from overtile.doctor.together import compare_images, compare_labels, find_copies
 from overtile.errors import DataError
-from overtile.labels import LabelMeaning, understand
-from overtile.layouts import Pair, Pairs
+from overtile.labels import Label, LabelMeaning, told, understand
+from overtile.labels.label import colour_codes
+from overtile.layouts import Pairs
+from overtile.settings import LabelSettings
 
 __all__ = ["Finding", "Report", "Row", "examine"]
 
 
-def examine(pairs: Pairs, kind: Literal["auto", "classes", "instances"] = "auto") -> Report:
+def examine(pairs: Pairs, settings: LabelSettings | None = None) -> Report:
     """Rows and findings of all pairs, and how their labels are understood.
 
     Parameters
     ----------
     pairs
         With labels or without; each image and label is read once.
-    kind
-        What the labels are, or ``auto`` to tell from their values.
+    settings
+        What the user says of the labels; by default nothing.
 
     Returns
     -------
     Report
         Files and labels that cannot be read or used are findings, not exceptions.
     """
+    settings = settings or LabelSettings()
     seen = _Seen()
     labels = seen.usable_labels(pairs)
     meaning = None
     try:
-        meaning = understand(labels, kind)
+        hints = told(settings, pairs.hints)
+        meaning = understand(labels, settings.kind, hints, repair=settings.repair)
     except DataError as error:
         if seen.labels:
             remedy = "Mend the labels, or say what they are."
@@ -61,13 +64,13 @@ def examine(pairs: Pairs, kind: Literal["auto", "classes", "instances"] = "auto"
     seen.findings += compare_images(seen.rows.values())
     seen.findings += find_copies(seen.fingerprints)
     if meaning is not None:
+        seen.code_as(meaning)
         seen.findings += compare_labels(seen.labels, meaning)
     rows = tuple(_complete(row, seen.labels.get(name), meaning) for name, row in seen.rows.items())
     return Report(rows, tuple(seen.findings), meaning)
 
 
-def _numbers(pair: Pair) -> NDArray[Any]:
-    return pair.read_label().values
+T = TypeVar("T")
 
 
 class _Seen:
@@ -77,9 +80,10 @@ class _Seen:
         self.findings: list[Finding] = []
         self.rows: dict[str, Row] = {}
         self.labels: dict[str, LabelValues] = {}
+        self.read: dict[str, Label] = {}
         self.fingerprints: dict[bytes, list[str]] = defaultdict(list)
 
-    def usable_labels(self, pairs: Pairs) -> Iterator[NDArray[Any]]:
+    def usable_labels(self, pairs: Pairs) -> Iterator[Label]:
         """Examine one pair after the other; yield the labels whose values have a meaning."""
         for pair in pairs:
             image = self._read(pair.name, pair.image.read)
@@ -88,16 +92,16 @@ class _Seen:
             self._look_at_image(pair.name, image)
             if pair.label is None:
                 continue
-            label = self._read(pair.name, partial(_numbers, pair), image)
+            label = self._read(pair.name, pair.read_label, image)
             if label is None:
                 continue
             self._look_at_label(pair.name, image, label)
-            if pair.name in self.labels:
+            if pair.name in self.labels or label.coding == "channels":
                 yield label
 
     def _read(
-        self, name: str, read: Callable[[], NDArray[Any]], image: NDArray[Any] | None = None
-    ) -> NDArray[Any] | None:
+        self, name: str, read: Callable[[], T], image: NDArray[Any] | None = None
+    ) -> T | None:
         """The pixels; None, and a finding, where there are none to be had."""
         try:
             return read()
@@ -113,12 +117,24 @@ class _Seen:
         if row.low != row.high:
             self.fingerprints[hashlib.sha256(image.tobytes()).digest()].append(name)
 
-    def _look_at_label(self, name: str, image: NDArray[Any], label: NDArray[Any]) -> None:
+    def _look_at_label(self, name: str, image: NDArray[Any], label: Label) -> None:
         self.findings += check_sizes(name, image.shape[1:], label.shape)
-        values, found = check_label(name, image, label)
+        if label.coding == "channels":
+            return
+        values, found = check_label(name, image, label.values, in_colour=label.coding == "colours")
         self.findings += found
         if values is not None:
             self.labels[name] = values
+            nothing = np.empty(0, np.int64)  # the pixels need not be kept
+            self.read[name] = replace(label, values=nothing)
+
+    def code_as(self, meaning: LabelMeaning) -> None:
+        """Let the values be colours where these are what tells classes apart."""
+        if meaning.coding == "colours":
+            for name, found in self.labels.items():
+                label = self.read[name]
+                codes = colour_codes(found.values, label.coding, label.palette)
+                self.labels[name] = replace(found, values=codes)
 
 
 def _complete(row: Row, label: LabelValues | None, meaning: LabelMeaning | None) -> Row:

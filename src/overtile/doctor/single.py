@@ -22,6 +22,8 @@ DAMAGED_VALUES = 5
 """Fewer values than this are left to the eye."""
 REGIONS_A_VALUE = 1.25
 """Spots of one pixel, each with its own number, have one region a value: they are no damage."""
+MANY_COLOURS = 1000
+"""A label in colour with more of them is a photograph, or was saved as JPEG."""
 FEW_VALUES = 20
 """An image with no more values than this looks like a label."""
 EXCHANGE = "Exchange the two: images come first, then labels."
@@ -48,7 +50,7 @@ class LabelValues:
 
 def count_values(label: NDArray[Any]) -> LabelValues:
     """The values of a label (*space) of whole numbers of any type."""
-    whole = label.astype(np.int64)
+    whole = np.where(np.isnan(label), -1, label).astype(np.int64)  # NaN is not labelled
     no_value = int(whole.min()) - 1  # so that no value is passed over as background
     regions: NDArray[np.int64] = connected_regions(whole, background=no_value, connectivity=1)
     regions = regions.ravel() - 1
@@ -115,11 +117,12 @@ def check_sizes(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> It
 
 
 def check_label(
-    name: str, image: NDArray[Any], label: NDArray[Any]
+    name: str, image: NDArray[Any], label: NDArray[Any], *, in_colour: bool = False
 ) -> tuple[LabelValues | None, list[Finding]]:
-    """The values of a label (*space), None where they can have no meaning, and what was found."""
+    """The values of a label (*space), or its colours, None without a meaning; and what was found."""
     if label.dtype.kind == "f":
-        odd = label[~(np.isfinite(label) & (label == np.round(label)))]
+        nothing = np.isnan(label) & ~np.isnan(label).all()  # some pixels are not labelled
+        odd = label[~(nothing | (np.isfinite(label) & (label == np.round(label))))]
         if odd.size:
             found = f"The label holds values that are no whole numbers, such as {odd[0]:g}."
             remedy = "Save numbers of classes or objects; probabilities need a threshold first."
@@ -129,7 +132,7 @@ def check_label(
         remedy = "Give the labels that belong to the images: one of the two came twice."
         return None, [Finding("error", name, found, remedy)]
     values = count_values(label)
-    if values.damaged:
+    if values.damaged or (in_colour and len(values.values) > MANY_COLOURS):
         return None, [_explain_specks(name, image, len(values.values))]
     if len(values.values) == 1:
         found = f"The label is empty: every pixel has the value {values.values[0]}."

@@ -26,9 +26,9 @@ from overtile.file_to_file.options import Content, PredictOptions
 from overtile.image import Image, Planes, Sliceable, Store
 from overtile.journal import Journal, Run
 from overtile.machine import cores
-from overtile.prediction import Predictor, brought_back
+from overtile.prediction import Predictor
 from overtile.tileplan import SAFE_SHARE, TilePlan
-from overtile.tiler import Kind
+from overtile.tiler import Kind, channels_of
 from overtile.tiles import cut
 
 __all__ = ["Content", "FilePrediction", "PredictOptions", "Told"]
@@ -85,11 +85,14 @@ class FilePrediction:
         self.own = Planes(self.image, len(self.planes.space))
         self.is_resampled = self.planes.image is not self.image
         self.kind = self._staged()
-        classes = predictor.model.settings.network.classes
-        probable = options.content == "probabilities"
-        self.axes, self.shape = self.own.axes_of(classes if probable else None)
+        if self.kind == "foreground":
+            predictor.check_background()
+        layers = channels_of(
+            predictor.model, "foreground" if options.content == "objects" else options.content
+        )
+        self.axes, self.shape = self.own.axes_of(layers)
         self.journal = Journal(output)
-        check_format(output, self.form, options.content, len(self.planes))
+        check_format(output, self.form, options.content, len(self.planes) * (layers or 1))
         check_executor(options, predictor, self._pixels_path(self.kind))
         check_begun(self.journal, options)
         needs = count_needs(predictor, self.planes, self.form, options.content, self.shape)
@@ -205,8 +208,7 @@ class FilePrediction:
 
     def _work(self) -> Work:
         tiler, path = self.predictor.tiler, self._pixels_path(self.kind)
-        classes = self.predictor.model.settings.network.classes
-        axes, shape = self.planes.axes_of(classes if self.kind == "probabilities" else None)
+        axes, shape = self.planes.axes_of(channels_of(self.predictor.model, self.kind))
         if path.exists() and self.journal.done():
             store = io.reopen(path)
         else:  # also where it was killed while the store was made, or moved to its name
@@ -223,7 +225,8 @@ class FilePrediction:
         if not self.is_resampled:
             return staged
         content = self.options.content
-        return brought_back(staged, self.own, "foreground" if content == "objects" else content)
+        kind: Kind = "foreground" if content == "objects" else content
+        return self.predictor.brought_back(staged, self.own, kind)
 
     def _create(self, path: Path, like: Image, sides: tuple[int, ...]) -> Store:
         """A store for an image of this form, written in blocks of these sides."""
@@ -236,20 +239,22 @@ class FilePrediction:
 
     def _like(self, data: Sliceable) -> Image:
         """The result, or its form, with what belongs to the image that is predicted."""
-        image, probable = self.image, self.options.content == "probabilities"
+        image = self.image
         return Image(
             data,
             self.axes,
             image.spacing,
             image.unit,
             frame=image.frame,
-            channel_names=self.predictor.model.classes.names if probable else (),
+            channel_names=self.predictor.model.classes.names if "c" in self.axes else (),
         )
 
     def _manner(self) -> dict[str, Any]:
         """What a file is told of its content."""
-        content = self.options.content
-        legend = self.predictor.model.classes.legend if content == "classes" else None
+        content, classes = self.options.content, self.predictor.model.classes
+        if content == "classes" and classes.overlap:  # a channel of 0 and 1 for each
+            return {"legend": None, "content": "image"}
+        legend = classes.legend if content == "classes" else None
         return {"legend": legend, "content": content}
 
     def _job(self) -> Job:

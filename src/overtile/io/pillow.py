@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,10 +14,10 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from overtile.errors import FormatError
-from overtile.image import Image
+from overtile.image import Colour, Image
 from overtile.io.output import Manner
 
-GRAY, COLOUR = 0, 2
+GRAY, COLOUR, PALETTE = 0, 2, 3
 """Colour types in the header of a PNG (ISO/IEC 15948, table 11.1)."""
 
 
@@ -34,7 +35,8 @@ def open_png(path: Path, as_label: bool) -> Image:
     pixels = _decode(path, as_label)
     if as_label and colour_type == GRAY and depth in (2, 4):
         pixels = pixels // (255 // (2**depth - 1))
-    return _as_planes(pixels)
+    palette = _palette(path) if as_label and colour_type == PALETTE else ()
+    return replace(_as_planes(pixels), palette=palette)
 
 
 def open_jpeg(path: Path, as_label: bool) -> Image:
@@ -92,6 +94,13 @@ def _decode(path: Path, as_label: bool) -> NDArray[np.uint8]:
     if picture.mode == "1":
         return pixels.astype(np.uint8) * np.uint8(255)
     return _without_alpha(pixels)
+
+
+def _palette(path: Path) -> tuple[Colour, ...]:
+    """The colours of a palette PNG that was decoded before."""
+    with Pillow.open(path, formats=("PNG",)) as picture:
+        values = picture.getpalette("RGB") or []
+    return tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
 
 
 def _decode_16_bit(path: Path) -> NDArray[np.uint16]:

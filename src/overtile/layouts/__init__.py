@@ -253,7 +253,7 @@ def _folder(content: Content) -> Path | None:
     return None
 
 
-def check_pair(name: str, image: NDArray[Any], label: NDArray[Any]) -> None:
+def check_pair(name: str, image: NDArray[Any], label: Label | NDArray[Any]) -> None:
     """Refuse an image (c *space) and a label (*space) that do not belong together, or of no use.
 
     Raises

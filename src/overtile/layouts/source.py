@@ -27,6 +27,8 @@ Single: TypeAlias = str | os.PathLike[str] | Image | NDArray[Any]
 Content: TypeAlias = Single | Sequence[Single]
 """What a user gives: a file, a folder, an array, an `Image`, or a list of files and arrays."""
 
+COLOUR_NAMES = (("red", "green", "blue"), ("r", "g", "b"))
+
 VOLUMES = (
     "Expected volumes (z y x) for a network of 3 dimensions: a TIFF stack whose axis is named z, a "
     ".npy, an OME-Zarr, or an array, its axes named where its shape does not say them: "
@@ -119,24 +121,41 @@ class Source:
     def read_label(self, like: Source) -> Label:
         """The label, of the image `like`.
 
-        A label in colour whose channels are all equal is one in gray.
+        One channel is one of numbers, and so are colours that are all gray. Three channels of uint8
+        that differ are colours. Channels that have names, or of which each is 0 or one other
+        value, are classes that may overlap.
 
         Raises
         ------
         FormatError
             The file cannot be read.
         DataError
-            A label with channels that differ.
+            A label with channels that are none of these.
         """
         image = self.open(like)
         pixels = Planes(image, self.dimensions)[self.plane].read()
-        if (pixels[1:] != pixels[:1]).any():
-            raise DataError(
-                f"The label {self.origin} has {len(pixels)} channels that differ, such as colours: "
-                "expected one number for each pixel. Write the number of its class, or of its "
-                "object, to every pixel."
-            )
-        return Label(np.asarray(pixels[0]), palette=image.palette)
+        if len(pixels) == 1 and not image.channel_names:
+            return Label(np.asarray(pixels[0]), palette=image.palette)
+        names = tuple(name.lower() for name in image.channel_names)
+        in_colour = len(pixels) == 3 and names in ((), *COLOUR_NAMES)
+        if in_colour and (pixels[1:] == pixels[:1]).all():
+            return Label(np.asarray(pixels[0]))
+        if in_colour and pixels.dtype == np.uint8 and pixels.max() > 1:
+            red, green, blue = pixels.astype(np.int64)
+            return Label((red << 16) + (green << 8) + blue, "colours")
+        if image.channel_names or all(_is_binary(channel) for channel in pixels):
+            return Label(np.asarray(pixels), "channels", names=image.channel_names)
+        raise DataError(
+            f"The label {self.origin} has {len(pixels)} channels that differ, of {pixels.dtype}: "
+            "expected one number for each pixel, a colour of 3 x 8 bits, or a channel for each "
+            "class, in which it is 0 or one other value."
+        )
+
+
+def _is_binary(channel: NDArray[Any]) -> bool:
+    """Whether it is 0 or one other value, or nothing where it is NaN."""
+    values = np.unique(channel[channel != 0])
+    return bool((values == values[:1]).sum() + np.isnan(values).sum() == values.size)
 
 
 def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple[str, Source]]:

@@ -6,6 +6,7 @@ as YAML with every value in it, so that the file in a model folder says all that
 
 from overtile.settings.encoder import EncoderUNetSettings, PretrainedSettings
 from overtile.settings.fcn import FCNSettings
+from overtile.settings.labels import LabelKind, LabelSettings, NamedClass
 from overtile.settings.networks import ConvolutionSettings, NetworkSettings, Padding
 from overtile.settings.patchnet import PatchNetSettings
 from overtile.settings.reading import Frozen, from_dict, from_yaml, to_yaml
@@ -33,8 +34,11 @@ __all__ = [
     "EncoderUNetSettings",
     "FCNSettings",
     "Frozen",
+    "LabelKind",
+    "LabelSettings",
     "Layout",
     "LossSettings",
+    "NamedClass",
     "NetworkSettings",
     "OptimiserSettings",
     "Padding",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from overtile.settings.labels import LabelSettings
 from overtile.settings.networks import Share
 from overtile.settings.reading import Frozen
 from overtile.settings.table import AnyNetwork
@@ -173,6 +174,8 @@ class Settings(Frozen):
 
     Attributes
     ----------
+    labels
+        What label values mean.
     spacing
         Size of a pixel that all images are brought to, in the unit that they state: one number for
         all axes, one for each of z y x or y x, or ``common`` for the median of the images. By
@@ -195,6 +198,7 @@ class Settings(Frozen):
     preset: Literal["default", "paper"] = "default"
     network: AnyNetwork = UNetSettings()
     window: WindowSettings = WindowSettings()
+    labels: LabelSettings = LabelSettings()
     pixel_weight: PixelWeightSettings = PixelWeightSettings()
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()

@@ -7,16 +7,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
 from overtile import networks
 from overtile.engines.torch import best_device
-from overtile.labels import Kind
 from overtile.layouts import Pairs
 from overtile.model import Arrays, Model
-from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, steps_for
+from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, let_overlap, steps_for
 from overtile.settings import Settings
 from overtile.step import Batch, Step, window_sizes
 from overtile.training.data import TrainingData
@@ -36,7 +34,6 @@ def train(
     settings: Settings,
     budget: Budget,
     *,
-    kind: Literal["auto"] | Kind = "auto",
     held_out: tuple[str, ...] = (),
     start: tuple[str, Arrays] | None = None,
     state: State | None = None,
@@ -53,8 +50,6 @@ def train(
         A preset's or a user's; what is left open in them is decided here, and stands in the model.
     budget
         Minutes, steps or epochs. Minutes become a number of steps, once, from the measured speed.
-    kind
-        What the label values are.
     held_out
         Names of images kept for evaluation, to be recorded in the model.
     start
@@ -77,7 +72,7 @@ def train(
         The parameters that an encoder was to begin with do not fit it, or cannot be had.
     """
     started = time.monotonic() if started is None else started
-    data = TrainingData(pairs, settings, kind)
+    data = TrainingData(pairs, settings)
     device = best_device()
     kept = state.read() if state is not None else None
     reuse = None
@@ -87,10 +82,12 @@ def train(
         network = networks.build(settings.network, settings.seed)
         deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
     else:
-        shapes = [example.target.shape for example in data.examples]
+        shapes = [example.weight.shape for example in data.examples]
         settings = fit_to_data(
             settings, data.channels, len(data.meaning.names), shapes, data.spacing
         )
+        if data.meaning.kind == "multilabel":
+            settings = let_overlap(settings)
         network = networks.build(settings.network, settings.seed)
         # Before anything that takes long, for what they read may be missing.
         if start is not None:

@@ -22,6 +22,9 @@ from overtile.settings import Activation, LossSettings
 ENOUGH_PX = 1_000_000
 """A shift per class is known to better than a hundredth from far fewer pixels."""
 
+MOST_PX = 4 * ENOUGH_PX
+"""Where few of them are labelled, as with scribbles, no more pixels are predicted for it."""
+
 
 def logit_shift(
     predicted: Iterable[tuple[NDArray[np.float32], NDArray[np.int16]]], activation: Activation
@@ -31,8 +34,8 @@ def logit_shift(
     Parameters
     ----------
     predicted
-        Logits (k *space) and class ids (*space), -1 where unlabelled, of training images; taken
-        until there are enough pixels.
+        Logits (k *space) and class ids (*space), or of classes that overlap 0 and 1 (k *space), -1
+        where unlabelled, of training images; taken until there are enough pixels.
     activation
         What makes probabilities of the logits.
 
@@ -42,16 +45,19 @@ def logit_shift(
         With mean 0 for softmax, where only differences count. Limited to plus and minus 5, for
         classes that the training images separate without an error.
     """
-    logits, targets, count = [], [], 0
+    logits, targets, count, looked_at = [], [], 0, 0
     for scores, target in predicted:
         labelled = target != IGNORE
+        if target.ndim == scores.ndim:
+            labelled = labelled.all(axis=0)
         logits.append(torch.from_numpy(scores[:, labelled]))
-        targets.append(torch.from_numpy(target[labelled].astype(np.int64)))
+        targets.append(torch.from_numpy(target[..., labelled].astype(np.int64)))
         count += int(labelled.sum())
-        if count >= ENOUGH_PX:
+        looked_at += labelled.size
+        if count >= ENOUGH_PX or looked_at >= MOST_PX:
             break
-    given, truth = torch.cat(logits, dim=1)[None], torch.cat(targets)[None]
-    even = torch.ones(truth.shape)
+    given, truth = torch.cat(logits, dim=1)[None], torch.cat(targets, dim=-1)[None]
+    even = torch.ones(given[:, 0].shape)
     shift = torch.zeros(given.shape[1], requires_grad=True)
     optimiser = torch.optim.LBFGS([shift], max_iter=30, line_search_fn="strong_wolfe")
     settings = LossSettings(activation=activation)

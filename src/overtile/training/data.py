@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from overtile.dataset import Slabs, digest, prepare
 from overtile.errors import DataError
 from overtile.geometry import Fields
-from overtile.labels import Kind, understand
+from overtile.labels import told, understand
 from overtile.layouts import Pairs, check_pair
 from overtile.networks import Network
 from overtile.normalise import measure_normalisation
@@ -33,13 +33,13 @@ def _median(
 class TrainingData:
     """The training images in memory, and what was measured of them."""
 
-    def __init__(self, pairs: Pairs, settings: Settings, kind: Literal["auto"] | Kind) -> None:
+    def __init__(self, pairs: Pairs, settings: Settings) -> None:
         self.pixel_size = pairs.pixel_size
         read, stated = [], []
         self.digests = {}
         for pair in pairs:
             assert pair.label is not None
-            image, label = pair.image.read(), pair.read_label().values
+            image, label = pair.image.read(), pair.read_label()
             check_pair(pair.name, image, label)
             stated.append(pair.image.open().spacing)
             read.append((image, label))
@@ -52,9 +52,20 @@ class TrainingData:
             )
         (self.channels,) = counts
         self.spacing = _median(stated, pairs.dimensions)
-        self.meaning = understand((label for _, label in read), kind)
+        self.meaning = understand(
+            (label for _, label in read),
+            settings.labels.kind,
+            told(settings.labels, pairs.hints),
+            repair=settings.labels.repair,
+        )
         self.normalisation = measure_normalisation(image for image, _ in read)
         self.examples = prepare(read, self.meaning, settings.pixel_weight)
+
+    @property
+    def labelled_share(self) -> float:
+        """The share of all pixels that are labelled."""
+        labelled = sum(np.count_nonzero(example.labelled) for example in self.examples)
+        return float(labelled / sum(example.weight.size for example in self.examples))
 
     def normalise_for(self, network: Network) -> None:
         """As the network's parameters want it, where they say so and the images are of 8 bits."""

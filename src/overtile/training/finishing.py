@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,11 @@ def make_model(
             names=meaning.names,
             values=meaning.values,
             colours=meaning.colours,
+            coding=meaning.coding,
+            ignored=meaning.ignored,
+            background=meaning.background,
+            palette=meaning.palette,
+            labelled_share=data.labelled_share,
             smallest_object_px=_smallest_object(data.examples),
         ),
         normalisation=data.normalisation,
@@ -114,7 +120,7 @@ def _shift(
     sizes = zip(window_sizes(settings, network.fields).out, network.fields, strict=True)
     step = [max(side // field.grid, 1) * field.grid for side, field in sizes]
     predicted = (
-        (logits, target[place])
+        (logits, _part(target, place))
         for image, target in crops
         for place, logits in tiler.logits(image, step if len(step) == 3 else None)
     )
@@ -123,10 +129,16 @@ def _shift(
 
 def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
     """Image and target of the middle of an example, of `MIDDLE_PX` at most a side of a plane."""
-    most = _alike(MIDDLE_PX, example.target.ndim)
-    starts = [max(0, (size - most) // 2) for size in example.target.shape]
+    most = _alike(MIDDLE_PX, example.weight.ndim)
+    starts = [max(0, (size - most) // 2) for size in example.weight.shape]
     inside = tuple(slice(start, start + most) for start in starts)
-    return example.image[:, *inside], example.target[inside]
+    return example.image[:, *inside], _part(example.target, inside)
+
+
+def _part(target: NDArray[np.int16], place: tuple[slice, ...]) -> NDArray[np.int16]:
+    """A part of a target (*space), or (k *space) of classes that overlap."""
+    key: tuple[Any, ...] = (..., *place)
+    return np.asarray(target[key])
 
 
 def _alike(side_px: int, dimensions: int) -> int:
@@ -144,9 +156,9 @@ def _test_window(
     example: Example, normalisation: Normalisation, heads: dict[str, Network]
 ) -> Arrays:
     """A window of a training image, and the logits by which a loaded model is checked."""
-    side = _alike(TEST_PX, example.target.ndim)
+    side = _alike(TEST_PX, example.weight.ndim)
     sizes = [field.good_size(side) for field in heads["logits"].fields]
-    along = zip(example.target.shape, sizes, strict=True)
+    along = zip(example.weight.shape, sizes, strict=True)
     reads = tuple(((length - size) // 2, (length - size) // 2 + size) for length, size in along)
     image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
     made: Arrays = {"image": image}
