@@ -34,7 +34,7 @@ from overtile.labels import understand
 from overtile.machine import describe_processor
 from overtile.metrics import confusion, iou
 from overtile.model import Arrays
-from overtile.normalise import measure_normalisation
+from overtile.normalise.choice import choose_normalisation
 from overtile.settings import OptimiserSettings, Settings, UNetSettings
 from overtile.step import Step, make_optimiser, window_sizes
 from overtile.training.transfer import start_from
@@ -78,9 +78,12 @@ class Data:
         read = [(pair.image.read(), pair.label.read()) for pair in pairs if pair.label]
         trained = [read[number] for number in TRAINED]
         self.meaning = understand((label for _, label in read), "auto")
-        self.normalisation = measure_normalisation(image for image, _ in trained)
         settings = presets.default_settings()
         self.examples = prepare(trained, self.meaning, settings.pixel_weight)
+        self.normalisation = choose_normalisation(
+            ((example.image, example.target > 0) for example in self.examples),
+            settings.normalisation,
+        )
         self.held_out = [
             (self.normalisation(read[number][0])[None], self.meaning.class_map(read[number][1]))
             for number in HELD_OUT
@@ -118,7 +121,8 @@ def learn(data: Data, network: networks.Network, epochs: int, seed: int) -> list
     for epoch in range(epochs):
         slabs = Slabs(
             data.examples,
-            data.normalisation,
+            [data.normalisation] * len(data.examples),
+            labelled_px=np.array([np.count_nonzero(each.labelled) for each in data.examples]),
             context_px=sizes.context,
             window_px=sizes.counted,
             seed=seed,

@@ -142,14 +142,25 @@ def test_a_label_of_another_size_than_its_volume(shape: tuple[int, ...], remedy:
     assert remedy in finding.remedy
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_an_error(value: float) -> None:
+def test_infinite_values_are_an_error() -> None:
     images, labels = good()
     images = [image.astype(np.float32) for image in images]
-    images[1][3, :5] = value
+    images[1][3, :5] = np.inf
     found = report(images, labels)
     assert not found.ok
-    assert the_one(found).found == "5 of 5120 values of the image are NaN or infinite."
+    assert the_one(found).found == "5 of 5120 values of the image are infinite."
+    assert found.rows[1].high <= 255
+
+
+def test_missing_pixels_are_told() -> None:
+    images, labels = good()
+    images = [image.astype(np.float32) for image in images]
+    images[1][3, :5] = np.nan
+    found = report(images, labels)
+    assert found.ok
+    finding = the_one(found)
+    assert finding.found == "5 of 5120 pixels of the image are missing (NaN)."
+    assert "left out of training" in finding.remedy
     assert found.rows[1].high <= 255
 
 
@@ -157,7 +168,8 @@ def test_an_image_of_nothing_but_nan_has_no_intensities() -> None:
     _, labels = good(1)
     found = report([np.full(SHAPE, np.nan)], labels)
     assert np.isnan(found.rows[0].low)
-    assert "5120 of 5120" in the_one(found).found
+    assert "5120 of 5120 pixels" in the_one(found).found
+    assert not found.ok
 
 
 @pytest.mark.parametrize(

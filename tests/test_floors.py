@@ -10,7 +10,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 FLOORS = [
     ["errors"],
     ["cache", "geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
-    ["io", "labels", "metrics", "normalise", "objects", "pixelweights", "resample", "sample"],
+    [
+        *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
+        *("resample", "sample"),
+    ],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
     ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],

@@ -207,9 +207,9 @@ class TestVerbs:
         with pytest.raises(DataError, match="has 3 channels, and the model was trained on 1"):
             trained.predict(np.zeros((20, 20, 3), np.uint8))
 
-    def test_nan_is_refused(self, trained: overtile.Segmenter) -> None:
-        with pytest.raises(DataError, match="holds NaN or infinite pixels"):
-            trained.predict(np.full((20, 20), np.nan))
+    def test_infinity_is_refused(self, trained: overtile.Segmenter) -> None:
+        with pytest.raises(DataError, match="holds infinite values"):
+            trained.predict(np.full((20, 20), np.inf))
 
     def test_evaluation_of_a_choice(self, trained: overtile.Segmenter) -> None:
         images, labels = np.stack([IMAGE] * 3), np.stack([CELLS] * 3)

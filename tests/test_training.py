@@ -62,7 +62,8 @@ def sample(count: int = 3) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uin
 def slabs(examples: list[Example], start: int = 0, stop: int = 10, seed: int = 0) -> Slabs:
     return Slabs(
         examples,
-        Normalisation((100.0,), (50.0,)),
+        [Normalisation((100.0,), (50.0,))] * len(examples),
+        labelled_px=np.array([np.count_nonzero(each.labelled) for each in examples]),
         context_px=(60, 60),
         window_px=(20, 20),
         seed=seed,
@@ -112,7 +113,8 @@ class TestData:
         example = Example(places, target, places[0] + 1, np.array([1]))
         made = Slabs(
             [example],
-            Normalisation((0.0,), (1.0,)),
+            [Normalisation((0.0,), (1.0,))],
+            labelled_px=np.array([1]),
             context_px=(60, 60),
             window_px=(20, 20),
             seed=0,
@@ -139,7 +141,8 @@ class TestData:
         example = Example(places, target, places[0] + 1, np.array([1]))
         made = Slabs(
             [example],
-            Normalisation((0.0,), (1.0,)),
+            [Normalisation((0.0,), (1.0,))],
+            labelled_px=np.array([1]),
             context_px=context,
             window_px=window,
             seed=0,
@@ -606,8 +609,8 @@ class TestRuns:
         with pytest.raises(DataError, match="image has 128 x 112 pixels and its label 127 x 112"):
             overtile.train(images, [labels[0][:-1]], steps=1, settings=SMALL)
         broken = images[0].astype(np.float32)
-        broken[3, 3] = np.nan
-        with pytest.raises(DataError, match="holds NaN or infinite pixels"):
+        broken[3, 3] = np.inf
+        with pytest.raises(DataError, match="the image holds infinite values"):
             overtile.train([broken], labels, steps=1, settings=SMALL)
 
     @pytest.mark.parametrize("norm", ["none", "batch", "batch-renorm"])

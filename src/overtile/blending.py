@@ -20,6 +20,7 @@ from overtile.tiles import Tile, cut, even_step
 def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np.float32]:
     """Probabilities (k *space) of an image (c *space), each pixel the mean over its tiles.
 
+    They are NaN where the image is missing.
     A tile counts most in its middle and least at its edges, but for those at the image's own edge:
     with the distance to the nearest edge, up to the margin.
 
@@ -35,14 +36,18 @@ def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np
     shape = tuple(image.shape[1:])
     margins = [max(field.margin, 1) for field in tiler.fields]
     total, weights = np.zeros(0, np.float32), np.zeros(shape, np.float32)
+    tiler = tiler.of(image)
     for tile in cut(shape, tiler.fields, step, tiler.border):
-        logits = tiler.engine(tiler.read(image, tile))[0]
+        loaded = tiler.read(image, tile)
+        logits = tiler.engine(loaded.window)[0]
         likely = softmax(logits, axis=0) if tiler.activation == "softmax" else expit(logits)
         weight, inside, write = _faded(tile, logits.shape[1:], shape, margins)
         if total.size == 0:
             total = np.zeros((len(logits), *shape), np.float32)
         total[:, *write] += weight * likely[:, *inside]
         weights[*write] += weight
+        if loaded.missing is not None:  # later tiles add to it, and it stays NaN
+            weights[*tile.write][loaded.missing] = np.nan
     return total / weights
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from overtile.errors import DataError
 from overtile.geometry import mirror_indices
 from overtile.labels import IGNORE, Label, LabelMeaning, separate_touching
+from overtile.missing import find_missing
 from overtile.normalise import Normalisation
 from overtile.pixelweights import class_weights, pixel_weights
 from overtile.settings import PixelWeightSettings
@@ -40,10 +41,10 @@ class Example:
     image
         (c *space), as it was read.
     target
-        (*space) int16, class ids, with a background line between objects that touched; -1 ignored.
-        Of classes that overlap (k *space), 0 or 1 for each.
+        (*space) int16, class ids, with a background line between objects that touched; -1 ignored,
+        as where the image is missing. Of classes that overlap (k *space), 0 or 1 for each.
     weight
-        (*space) float32, the pixel weight; 0 where ignored.
+        (*space) float32, the pixel weight; 0 where ignored, or where the image is missing.
     areas_px
         Of the objects, one after the other.
     """
@@ -56,8 +57,113 @@ class Example:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """Where a pixel is labelled (*space)."""
-        overlap = self.target.ndim > self.weight.ndim
-        return np.asarray((self.target.min(axis=0) if overlap else self.target) != IGNORE)
+        return _known(self.target, self.weight.ndim)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return self.image.nbytes + self.target.nbytes + self.weight.nbytes + self.areas_px.nbytes
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with what its label says, its pixels not weighed yet.
+
+    Attributes
+    ----------
+    image, target
+        As of an `Example`.
+    objects
+        (*space), ids; 0 for background, and where the image is missing.
+    """
+
+    image: NDArray[np.generic]
+    target: NDArray[np.int16]
+    objects: NDArray[np.int32]
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Where a pixel is labelled (*space)."""
+        return _known(self.target, self.objects.ndim)
+
+    @property
+    def foreground(self) -> NDArray[np.bool_]:
+        """Where a pixel belongs to another class than the first (*space)."""
+        inside = self.target > 0
+        return np.asarray(inside.any(axis=0) if inside.ndim > self.objects.ndim else inside)
+
+    @property
+    def areas_px(self) -> NDArray[np.int64]:
+        """Of the objects, one after the other."""
+        return np.unique(self.objects[self.objects > 0], return_counts=True)[1]
+
+    def count_classes(self, classes: int) -> NDArray[np.int64]:
+        """The labelled pixels of each class; of classes that overlap, those where it is known."""
+        if self.target.ndim > self.objects.ndim:
+            return np.full(classes, np.count_nonzero(self.labelled), np.int64)
+        return np.bincount(self.target[self.target != IGNORE], minlength=classes)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return self.image.nbytes + self.target.nbytes + self.objects.nbytes
+
+
+def _known(target: NDArray[np.int16], dimensions: int) -> NDArray[np.bool_]:
+    """Where a target, of classes that overlap or not, is labelled (*space)."""
+    return np.asarray((target.min(axis=0) if target.ndim > dimensions else target) != IGNORE)
+
+
+def understood(
+    image: NDArray[np.generic],
+    label: Label | NDArray[np.generic],
+    meaning: LabelMeaning,
+    settings: PixelWeightSettings,
+) -> Case:
+    """An image (c *space) with its label as read, by what the values of the label mean.
+
+    Raises
+    ------
+    DataError
+        A value that means nothing.
+    """
+    target, objects = meaning.class_map(label), meaning.objects(label)
+    if meaning.kind == "instances":
+        objects = separate_touching(objects, settings.separation_px)
+        target = np.where((objects == 0) & (target > 0), 0, target).astype(np.int16)
+    missing = find_missing(image)
+    if missing is not None:
+        target[..., missing], objects[missing] = IGNORE, 0
+    return Case(image, target, objects)
+
+
+def weights_of_classes(
+    counts: NDArray[np.int64], meaning: LabelMeaning, settings: PixelWeightSettings
+) -> NDArray[np.float64]:
+    """The weight of each class by the labelled pixels of each in all images together.
+
+    Classes that overlap weigh alike: each is a question of its own, and so is its balance.
+
+    Raises
+    ------
+    DataError
+        No pixel of any label is labelled.
+    """
+    if counts.sum() == 0:
+        raise DataError(
+            "No pixel of the training labels belongs to a class: all are marked to be ignored, or "
+            "the image is missing there. Label at least a few pixels of each class."
+        )
+    balanced = settings.balance_classes and meaning.kind != "multilabel"
+    return class_weights(counts) if balanced else np.ones(len(counts))
+
+
+def weigh(case: Case, of_class: NDArray[np.float64], settings: PixelWeightSettings) -> Example:
+    """The example of a case, with the weight of each class."""
+    target = case.target
+    classes = target.min(axis=0) if target.ndim > case.objects.ndim else target
+    weight = pixel_weights(classes, case.objects, of_class, settings)
+    return Example(case.image, target, weight, case.areas_px)
 
 
 def prepare(
@@ -65,7 +171,7 @@ def prepare(
     meaning: LabelMeaning,
     settings: PixelWeightSettings,
 ) -> list[Example]:
-    """Targets and pixel weights of all training images.
+    """Targets and pixel weights of all training images, in memory.
 
     Parameters
     ----------
@@ -74,48 +180,18 @@ def prepare(
     meaning
         What the label values mean.
     settings
-        Of the pixel weights; class weights are taken over all labels together. Classes that
-        overlap weigh alike: each is a question of its own, and so is its balance.
+        Of the pixel weights; class weights are taken over all labels together.
 
     Raises
     ------
     DataError
-        No pixel of any label is labelled.
+        As `understood` and `weights_of_classes`.
     """
-    parts = []
-    counts = np.zeros(len(meaning.names), np.int64)
-    for image, label in images_and_labels:
-        target, objects = meaning.class_map(label), meaning.objects(label)
-        if meaning.kind == "instances":
-            objects = separate_touching(objects, settings.separation_px)
-            target = np.where((objects == 0) & (target > 0), 0, target).astype(np.int16)
-        counts += _count_classes(target, meaning)
-        parts.append((image, target, objects))
-    if counts.sum() == 0:
-        raise DataError(
-            "No pixel of the training labels belongs to a class: all are marked to be ignored. "
-            "Label at least a few pixels of each class."
-        )
-    overlap = meaning.kind == "multilabel"
-    balanced = settings.balance_classes and not overlap
-    balance = class_weights(counts) if balanced else np.ones(len(counts))
-    return [
-        Example(
-            image,
-            target,
-            pixel_weights(target.min(axis=0) if overlap else target, objects, balance, settings),
-            np.unique(objects[objects > 0], return_counts=True)[1],
-        )
-        for image, target, objects in parts
-    ]
-
-
-def _count_classes(target: NDArray[np.int16], meaning: LabelMeaning) -> NDArray[np.int64]:
-    """The labelled pixels of each class; of classes that overlap, those where it is known."""
-    if meaning.kind == "multilabel":
-        labelled = target != IGNORE
-        return np.asarray(labelled.reshape(len(target), -1).sum(axis=1))
-    return np.bincount(target[target != IGNORE], minlength=len(meaning.names))
+    cases = [understood(image, label, meaning, settings) for image, label in images_and_labels]
+    classes = len(meaning.names)
+    counts = sum((case.count_classes(classes) for case in cases), np.zeros(classes, np.int64))
+    of_class = weights_of_classes(counts, meaning, settings)
+    return [weigh(case, of_class, settings) for case in cases]
 
 
 def digest(image: NDArray[np.generic]) -> str:
@@ -130,15 +206,19 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     Item i belongs to step ``start + i // batch_size``. It holds the normalised image (c *context)
     float32, the target and the pixel weight (*context), and the seed of its augmentation.
 
-    Where less than half of all pixels are labelled, a random window might hold none: there a
-    labelled pixel is drawn first, then a window that holds it.
+    Where few pixels are labelled, a random window might hold none: there a labelled pixel is drawn
+    first, then a window that holds it.
 
     Parameters
     ----------
     examples
         What `prepare` made.
-    normalisation
-        Of the images.
+    normalisations
+        Of each example.
+    labelled_px
+        Of each example; windows are drawn from it so often.
+    sparse
+        Whether every window is to hold a labelled pixel.
     context_px, window_px
         Sides of the slab along each axis, and of the part in its middle that enters the loss. That
         part lies inside the image along the axes where it fits; along others image and label are
@@ -150,8 +230,10 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     def __init__(
         self,
         examples: Sequence[Example],
-        normalisation: Normalisation,
+        normalisations: Sequence[Normalisation],
         *,
+        labelled_px: NDArray[np.int64],
+        sparse: bool = False,
         context_px: Sequence[int],
         window_px: Sequence[int],
         seed: int,
@@ -159,17 +241,14 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         batch_size: int,
     ) -> None:
         self.examples = examples
-        self.normalisation = normalisation
+        self.normalisations = normalisations
         self.context_px = context_px
         self.window_px = window_px
         self.seed = seed
         self.steps = steps
         self.batch_size = batch_size
-        labelled = np.array([np.count_nonzero(part.labelled) for part in examples])
-        self.shares = labelled / labelled.sum()
-        self.anchors: list[NDArray[np.intp]] = []
-        if labelled.sum() < SPARSE * sum(part.weight.size for part in examples):
-            self.anchors = [np.flatnonzero(part.labelled) for part in examples]
+        self.shares = labelled_px / labelled_px.sum()
+        self.sparse = sparse
 
     def __len__(self) -> int:
         return (self.steps[1] - self.steps[0]) * self.batch_size
@@ -178,16 +257,17 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         step, index = divmod(item, self.batch_size)
         step += self.steps[0]
         random = np.random.default_rng((self.seed, step, index))
-        chosen = random.choice(len(self.examples), p=self.shares)
-        example = self.examples[chosen]
+        place = int(random.choice(len(self.examples), p=self.shares))
+        example = self.examples[place]
         sizes = example.weight.shape
         anchor: Sequence[int | None] = [None] * len(sizes)
-        if self.anchors:
-            pixel = random.choice(self.anchors[chosen])
-            anchor = [int(place) for place in np.unravel_index(pixel, sizes)]
+        if self.sparse:
+            pixel = random.choice(np.flatnonzero(example.labelled))
+            anchor = [int(at) for at in np.unravel_index(pixel, sizes)]
         axes = zip(sizes, self.context_px, self.window_px, anchor, strict=True)
         window: tuple[Any, ...] = np.ix_(*[_span(*axis, random) for axis in axes])
-        image = self.normalisation(example.image[(slice(None), *window)])
+        pixels = example.image[(slice(None), *window)]
+        image = self.normalisations[place](pixels, find_missing(pixels))
         return (
             torch.from_numpy(image),
             torch.from_numpy(example.target[(..., *window)].astype(np.int64)),

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from overtile import metrics
 from overtile.image import Image, of_plane
-from overtile.labels import LabelMeaning
+from overtile.labels import IGNORE, Label, LabelMeaning
 from overtile.layouts import Pair, Pairs, check_pair
+from overtile.missing import find_missing
 
 Predict = Callable[[Image], NDArray[np.float32]]
 """From an image of the axes (c *space) to probabilities (k *space)."""
@@ -145,15 +146,26 @@ def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _
     check_pair(pair.name, image, label)
     whole = of_plane(image, pair.image.open())
     likely = predict(whole)
-    truth, objects = meaning.class_map(label), meaning.objects(label)
+    truth, objects = known_truth(meaning, image, label)
     found = find(likely, whole) if meaning.kind == "instances" else objects
     return _Tally(
         pair.name,
         _confusion(truth, likely),
         objects,
-        1 - likely[0],
+        np.nan_to_num(1 - likely[0]),
         metrics.match_objects(objects, found),
     )
+
+
+def known_truth(
+    meaning: LabelMeaning, image: NDArray[np.generic], label: Label
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+    """Class ids and objects (*space) of a label; -1 and 0 where the image (c *space) is missing."""
+    truth, objects = meaning.class_map(label), meaning.objects(label)
+    missing = find_missing(image)
+    if missing is not None:
+        truth[..., missing], objects[missing] = IGNORE, 0
+    return truth, objects
 
 
 def _confusion(truth: NDArray[np.int16], likely: NDArray[np.float32]) -> NDArray[np.int64]:

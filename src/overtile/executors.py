@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from overtile import io
 from overtile import model as storage
 from overtile.engines.choice import open_engine
 from overtile.errors import MissingError, OutputError, OvertileError, optional
-from overtile.image import Image, Planes, Store
+from overtile.image import Image, Plane, Planes, Store
 from overtile.machine import reused_memory
 from overtile.pruning import prune
 from overtile.resample import to_pixel_size
@@ -56,6 +56,10 @@ class Work:
         What is computed.
     tiles
         Of every plane.
+    tilers
+        Of the planes that were begun, for a normalisation that has statistics of each.
+    lock
+        Of these, so that a plane is measured once.
     """
 
     tiler: Tiler
@@ -64,6 +68,8 @@ class Work:
     axes: str
     kind: Kind
     tiles: list[Tile]
+    tilers: dict[int, Tiler] = field(default_factory=dict, init=False)
+    lock: Lock = field(default_factory=Lock, init=False)
 
     def __len__(self) -> int:
         """Number of tiles of all planes."""
@@ -79,12 +85,14 @@ class Work:
     def read(self, number: int) -> Any:
         """What a tile reads, where the engine wants it."""
         with self._at(number):
-            return self.tiler.read(*self._case(number))
+            tiler, plane, tile = self._case(number)
+            return tiler.read(plane, tile)
 
     def compute(self, number: int, loaded: Any) -> NDArray[Any]:
         """The result for a tile."""
         with self._at(number):
-            return self.tiler.compute(loaded, *self._case(number), self.kind)
+            tiler, plane, tile = self._case(number)
+            return tiler.compute(loaded, plane, tile, self.kind)
 
     def write(self, number: int, result: NDArray[Any]) -> None:
         """Put the result of a tile into the store, and onto the disk."""
@@ -93,9 +101,15 @@ class Work:
             self.store[self.planes.key(self.axes, plane, self.tiles[tile].write)] = result
             self.store.sync()
 
-    def _case(self, number: int) -> tuple[Any, Tile]:
-        plane, tile = divmod(number, len(self.tiles))
-        return self.planes[plane], self.tiles[tile]
+    def _case(self, number: int) -> tuple[Tiler, Plane, Tile]:
+        """The tiler of a tile's plane, the plane, and the tile."""
+        place, tile = divmod(number, len(self.tiles))
+        plane = self.planes[place]
+        if place not in self.tilers:
+            with self.lock:
+                if place not in self.tilers:
+                    self.tilers[place] = self.tiler.of(plane)
+        return self.tilers[place], plane, self.tiles[tile]
 
     @contextmanager
     def _at(self, number: int) -> Iterator[None]:

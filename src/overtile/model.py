@@ -35,7 +35,7 @@ from overtile.errors import ModelError, OutputError, SettingsError
 from overtile.geometry import Field, Fields
 from overtile.image import Colour
 from overtile.legend import Legend
-from overtile.normalise import Normalisation
+from overtile.normalise import Normalisation, Scheme
 from overtile.resample import PixelSize
 from overtile.settings import Frozen, LabelKind, Settings, from_yaml, to_yaml
 
@@ -96,11 +96,15 @@ class FieldRecord(Frozen):
 
 
 class NormalisationRecord(Frozen):
-    """Mean and standard deviation per channel: of the training images, or of the pretraining."""
+    """How intensities are normalised, and why; see `overtile.normalise.Normalisation`."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    source: Literal["images", "pretraining"] = "images"
+    source: Literal["images", "pretraining"]
+    scheme: Scheme
+    clip: tuple[tuple[float, float], ...]
+    zero_is_background: bool
+    reason: str
 
 
 class PixelSizeRecord(Frozen):

@@ -53,14 +53,15 @@ def tiled(
     -------
     array of float32
         (k *space): what one pass over the whole image gives, mirrored at its far sides to the next
-        size that the network takes; on every side where the network pads nothing.
+        size that the network takes; on every side where the network pads nothing. NaN where a
+        pixel is missing (NaN in any channel), which the network is given as 0.
 
     Raises
     ------
     ModelError
         Tiles of the network are not exact; the message names the layers and what to use instead.
     DataError
-        NaN or infinite pixels.
+        Infinite pixels.
     SettingsError
         A tile smaller than the network's grid.
     SizeError

@@ -24,7 +24,7 @@ from overtile.model import Model
 from overtile.objects import ObjectSettings
 from overtile.resample import Resampled, to_pixel_size
 from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles
-from overtile.tiler import Kind, Tiler, channels_of
+from overtile.tiler import Kind, Tiler, channels_of, say_missing
 from overtile.tiles import Border, cut, even_step, read_lengths
 
 
@@ -232,9 +232,13 @@ class Predictor:
         likely = blended(self.tiler, plane, step)
         if kind == "probabilities":
             return likely
-        if kind == "classes" and self.tiler.overlap:
-            return np.asarray(likely > 0.5, np.uint8)
-        return most_probable(likely) if kind == "classes" else 1 - likely[0]
+        missing = np.isnan(likely[0])
+        if kind == "classes":
+            ids = (
+                np.asarray(likely > 0.5, np.uint8) if self.tiler.overlap else most_probable(likely)
+            )
+            return say_missing(ids, missing, kind)
+        return say_missing(1 - likely[0], missing, kind)
 
     def mismatch(self, plane: Sliceable) -> Mismatch:
         """How far two tilings of a plane (c *space) differ."""

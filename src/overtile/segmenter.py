@@ -113,13 +113,14 @@ class Segmenter:
         Returns
         -------
         array of uint8
-            (y x), or (z y x) of a stack. Of classes that overlap it is 1 where a pixel belongs to
-            the class and 0 where not: (k y x), or (z k y x) of a stack; (k z y x) of a volume.
+            (y x), or (z y x) of a stack; 255 where a pixel is missing (NaN in any channel). Of
+            classes that overlap it is 1 where a pixel belongs to the class and 0 where not:
+            (k y x), or (z k y x) of a stack; (k z y x) of a volume.
 
         Raises
         ------
         DataError
-            Not an image, another number of channels than in training, or NaN pixels.
+            Not an image, another number of channels than in training, or infinite pixels.
         SettingsError
             A tile smaller than the network's grid.
         """
@@ -132,6 +133,7 @@ class Segmenter:
     ) -> NDArray[np.float32]:
         """The probability of every class, 0 to 1: (k y x), or (z k y x) of a stack.
 
+        NaN where a pixel is missing.
         A network of 3 dimensions gives (k z y x) of a volume.
         Parameters and errors are those of `predict`.
         """
@@ -170,7 +172,7 @@ class Segmenter:
 
     def find_objects(self, probabilities: NDArray[np.float32], image: Image) -> NDArray[np.int32]:
         """The objects (*space) of the probabilities (k *space) of an image, as `objects` does."""
-        foreground = 1 - probabilities[0]
+        foreground = np.nan_to_num(1 - probabilities[0])
         return find_objects(foreground, **vars(self._objects_are(image, foreground.shape)))
 
     def _objects_are(

@@ -7,6 +7,8 @@ is the whole image's (see `overtile.tiles`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,8 @@ from overtile.engines import Engine
 from overtile.errors import DataError, SettingsError
 from overtile.geometry import Fields, mirror_indices
 from overtile.image import Sliceable
+from overtile.labels import UNLABELLED_VALUE
+from overtile.missing import find_missing, refuse_infinite
 from overtile.model import Model
 from overtile.normalise import Normalisation
 from overtile.settings import Activation
@@ -33,6 +37,22 @@ def channels_of(model: Model, kind: Kind) -> int | None:
     return model.settings.network.classes if layered else None
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a tile reads.
+
+    Attributes
+    ----------
+    window
+        (1 c *space), normalised, where the engine wants it.
+    missing
+        Where pixels that the tile writes are missing (*space); None where none is.
+    """
+
+    window: Any
+    missing: NDArray[np.bool_] | None
+
+
 class Tiler:
     """An engine with all that is needed to run it over an image of any size.
 
@@ -45,7 +65,7 @@ class Tiler:
     border
         How the image's edge is treated.
     normalisation
-        Of the intensities, from the training set.
+        Of the intensities, from the training set, or of one image.
     activation
         What makes probabilities of logits.
     overlap
@@ -70,23 +90,39 @@ class Tiler:
         self.overlap = overlap
         self.too_large_px: int | None = None
 
-    def read(self, image: Sliceable, tile: Tile) -> Any:
-        """What a tile reads of an image (c *space), normalised, where the engine wants it.
+    def of(self, image: Sliceable) -> Tiler:
+        """The tiler for one image (c *space), whose statistics are measured where it needs them."""
+        normalisation = self.normalisation.of(image)
+        if normalisation is self.normalisation:
+            return self
+        bound = copy(self)
+        bound.normalisation = normalisation
+        return bound
+
+    def read(self, image: Sliceable, tile: Tile) -> Loaded:
+        """What a tile reads of an image (c *space); missing pixels enter the network as the mean.
 
         Raises
         ------
         DataError
-            NaN or infinite pixels.
+            Infinite pixels, or values so far from those of training that they become so.
         """
         pixels = read_mirrored(image, tile)
-        window = self.normalisation(pixels)[None]
+        missing = find_missing(pixels)
+        refuse_infinite("The image", pixels)
+        window = self.normalisation(pixels, missing)
         if pixels.dtype.kind == "f" and not np.isfinite(window).all():
-            raise DataError("The image holds NaN or infinite pixels there: replace them.")
-        return self.engine.load(window)
+            raise DataError(
+                f"The image holds values as large as {np.nanmax(np.abs(pixels)):.3g}, too far from "
+                "those of training to compute with. If they mark missing pixels, write NaN there, "
+                "or declare them in the file."
+            )
+        return Loaded(self.engine.load(window[None]), _where_written(missing, tile))
 
-    def compute(self, loaded: Any, image: Sliceable, tile: Tile, kind: Kind) -> NDArray[Any]:
+    def compute(self, loaded: Loaded, image: Sliceable, tile: Tile, kind: Kind) -> NDArray[Any]:
         """What a tile writes: (k *space) of probabilities and classes that overlap, or (*space).
 
+        Where the image is missing, class ids are 255, probabilities NaN, and the foreground is 0.
         A tile for which the device has not enough memory is computed in parts, and so is every
         later one of its size: the result is the same.
 
@@ -95,10 +131,14 @@ class Tiler:
         SettingsError
             Not even the smallest part fits.
         """
+        missing = loaded.missing
+        if missing is not None and missing.all() and kind != "probabilities":
+            empty = np.empty(missing.shape, np.uint8 if kind == "classes" else np.float32)
+            return say_missing(empty, missing, kind)
         size = int(np.prod(tile.read_shape))
         if self.too_large_px is None or size < self.too_large_px:
             try:
-                return self._result(loaded, tile.crop, kind)
+                return say_missing(self._result(loaded.window, tile.crop, kind), missing, kind)
             except MemoryError as error:
                 parts = zip(tile.write, self.fields, strict=True)
                 if all(part.stop - part.start <= field.grid for part, field in parts):
@@ -130,10 +170,10 @@ class Tiler:
         assert result is not None
         return result
 
-    def _result(self, loaded: Any, crop: Slices, kind: Kind) -> NDArray[Any]:
+    def _result(self, window: Any, crop: Slices, kind: Kind) -> NDArray[Any]:
         if kind == "classes" and not self.overlap:
-            return np.asarray(self.engine.classes(loaded)[0][crop])
-        logits = self.engine(loaded)[0][(slice(None), *crop)]
+            return np.asarray(self.engine.classes(window)[0][crop])
+        logits = self.engine(window)[0][(slice(None), *crop)]
         if kind == "classes":
             return np.asarray(logits > 0, np.uint8)
         if self.activation == "softmax":
@@ -146,10 +186,10 @@ class Tiler:
         self, image: Sliceable, tile_px: int | Sequence[int] | None, kind: Kind
     ) -> NDArray[Any]:
         """The result for an image (c *space), tile by tile, without reading ahead."""
-        shape = image.shape[1:]
+        shape, tiler = image.shape[1:], self.of(image)
         result: NDArray[Any] | None = None
         for tile in cut(shape, self.fields, tile_px, self.border):
-            part = self.compute(self.read(image, tile), image, tile, kind)
+            part = tiler.compute(tiler.read(image, tile), image, tile, kind)
             if result is None:
                 result = np.empty((*part.shape[: -len(shape)], *shape), part.dtype)
             place: list[Any] = [..., *tile.write]
@@ -160,9 +200,34 @@ class Tiler:
     def logits(
         self, image: Sliceable, tile_px: int | Sequence[int] | None
     ) -> Iterator[tuple[Slices, NDArray[np.float32]]]:
-        """Where each tile of an image (c *space) is written, and its logits (k *space)."""
+        """Where each tile of an image (c *space) is written, and its logits (k *space).
+
+        They are NaN where the image is missing.
+        """
+        tiler = self.of(image)
         for tile in cut(image.shape[1:], self.fields, tile_px, self.border):
-            yield tile.write, self.engine(self.read(image, tile))[0][(slice(None), *tile.crop)]
+            loaded = tiler.read(image, tile)
+            logits = self.engine(loaded.window)[0][(slice(None), *tile.crop)]
+            yield tile.write, say_missing(logits, loaded.missing, "probabilities")
+
+
+def say_missing(
+    result: NDArray[Any], missing: NDArray[np.bool_] | None, kind: Kind
+) -> NDArray[Any]:
+    """A result (*space) or (k *space) that says where (*space) nothing is known."""
+    if missing is None:
+        return result
+    value = {"classes": UNLABELLED_VALUE, "probabilities": np.nan, "foreground": 0}[kind]
+    return np.where(missing, result.dtype.type(value), result)
+
+
+def _where_written(missing: NDArray[np.bool_] | None, tile: Tile) -> NDArray[np.bool_] | None:
+    """The part that a tile writes of what it reads; None where nothing of it is missing."""
+    if missing is None:
+        return None
+    along = zip(tile.write, tile.read, strict=True)
+    inside = tuple(slice(part.start - read[0], part.stop - read[0]) for part, read in along)
+    return missing[inside] if missing[inside].any() else None
 
 
 def read_mirrored(image: Sliceable, tile: Tile) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from overtile import layouts, report
 from overtile.cli.describing import describe_classes, describe_objective
 from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
-from overtile.evaluation import Evaluation
+from overtile.evaluation import Evaluation, known_truth
 from overtile.image import of_plane
 from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs
@@ -89,6 +89,7 @@ def _content(
         ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
         ("Classes", describe_classes(model)),
         ("Objective", describe_objective(model)),
+        ("Intensities", model.normalisation.reason),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),
         ("Training", f"{origin.steps} steps in {origin.seconds:.0f} s"),
         ("Machine", origin.processor),
@@ -132,10 +133,11 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
     whole = of_plane(image, pair.image.open())
     likely = segmenter.probabilities(whole)
     meaning, overlap = segmenter.meaning, segmenter.model.classes.overlap
+    known, objects = known_truth(meaning, image, label)
     truth, found = (
         meaning.legend.pictured_ids(ids, overlap=overlap)
         for ids in (
-            meaning.class_map(label),
+            known,
             (likely > 0.5).astype(np.int16) if overlap else likely.argmax(axis=0),
         )
     )
@@ -152,6 +154,6 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
         image=image[shown],
         truth=truth[shown],
         prediction=found[shown],
-        truth_objects=(meaning.objects(label) if instances else truth)[shown],
+        truth_objects=(objects if instances else truth)[shown],
         predicted_objects=(segmenter.find_objects(likely, whole) if instances else found)[shown],
     )

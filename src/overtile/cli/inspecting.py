@@ -36,6 +36,7 @@ def print_inspection(
     say(f"{folder}: {settings.name}{part}, {settings.padding} padding, border {border}.")
     grid, margin = (per_axis(getattr(f, name) for f in fields) for name in ("grid", "margin"))
     say(f"Grid {grid} px, margin {margin} px.")
+    say(model.normalisation.reason)
     if found.reach is not None:
         least, most = found.reach.least_px, found.reach.most_px
         say(

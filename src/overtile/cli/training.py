@@ -85,10 +85,7 @@ def run_training(
             "Tiles of this network are not exact, only blended: 'overtile predict' asks for "
             f"--inexact, and 'overtile inspect {output}' names the layers."
         )
-    if isinstance(chosen.network, PretrainedSettings):
-        source = made.model.normalisation.source
-        whose = "the encoder's pretraining" if source == "pretraining" else "the training images"
-        say(f"Intensities are normalised by mean and standard deviation of {whose}.")
+    say(made.model.normalisation.reason)
 
 
 def _read(file: Path) -> Settings:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skimage.measure import label as connected_regions
 
 from overtile.doctor.findings import Finding, Row
+from overtile.missing import find_missing
 
 SPECK_PX = 3
 """A value whose regions are no larger on the average is a stray one ..."""
@@ -77,16 +78,28 @@ def looks_like_label(image: NDArray[Any]) -> bool:
 
 
 def check_image(name: str, image: NDArray[Any], row: Row) -> Iterator[Finding]:
-    """NaN, infinity, a constant image."""
-    odd = image.size - np.count_nonzero(np.isfinite(image))
-    if odd:
+    """Infinity, missing pixels, a constant image."""
+    infinite = np.count_nonzero(np.isinf(image))
+    if infinite:
         yield Finding(
             "error",
             name,
-            f"{odd} of {image.size} values of the image are NaN or infinite.",
-            "Replace them by numbers, such as the median of the image.",
+            f"{infinite} of {image.size} values of the image are infinite.",
+            "Replace them by numbers, or by NaN, which marks a pixel as missing.",
         )
-    elif row.low == row.high:
+    missing = find_missing(image)
+    if missing is not None:
+        every = bool(missing.all())
+        yield Finding(
+            "error" if every else "warning",
+            name,
+            f"{np.count_nonzero(missing)} of {missing.size} pixels of the image are missing (NaN).",
+            "Leave it out, or check what its file declares to be no data."
+            if every
+            else "Nothing, if they were not imaged: they are left out of training and scores, and "
+            "a prediction says that nothing is known there (class id 255, probability NaN).",
+        )
+    if row.low == row.high:
         yield Finding(
             "warning",
             name,
@@ -119,7 +132,7 @@ def check_sizes(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> It
 def check_label(
     name: str, image: NDArray[Any], label: NDArray[Any], *, in_colour: bool = False
 ) -> tuple[LabelValues | None, list[Finding]]:
-    """The values of a label (*space), or its colours, None without a meaning; and what was found."""
+    """The values of a label (*space), or colours, None without a meaning; and what was found."""
     if label.dtype.kind == "f":
         nothing = np.isnan(label) & ~np.isnan(label).all()  # some pixels are not labelled
         odd = label[~(nothing | (np.isfinite(label) & (label == np.round(label))))]

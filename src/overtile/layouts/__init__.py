@@ -16,6 +16,7 @@ from overtile.labels import Hints, Label
 from overtile.layouts.folders import check_lengths, list_folder, pair_folders
 from overtile.layouts.selection import parse_range, positions
 from overtile.layouts.source import Content, PathLike, Source, list_planes, name_planes
+from overtile.missing import find_missing, refuse_infinite
 from overtile.resample import PixelSize, factors, size_of_pixels
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "Pairs",
     "Source",
     "bring_to",
-    "check_finite",
     "check_pair",
     "common_pixel_size",
     "list_images",
@@ -259,7 +259,7 @@ def check_pair(name: str, image: NDArray[Any], label: Label | NDArray[Any]) -> N
     Raises
     ------
     DataError
-        Their sizes differ, or the image holds NaN or infinite pixels.
+        Their sizes differ, all pixels of the image are missing, or some are infinite.
     """
     if image.shape[1:] != label.shape:
         raise DataError(
@@ -267,19 +267,10 @@ def check_pair(name: str, image: NDArray[Any], label: Label | NDArray[Any]) -> N
             f"{' x '.join(map(str, label.shape))}: expected equal sizes. 'overtile check' shows "
             "all pairs."
         )
-    check_finite(name, image)
-
-
-def check_finite(name: str, image: NDArray[Any]) -> None:
-    """Refuse an image with NaN or infinite pixels.
-
-    Raises
-    ------
-    DataError
-        It has some.
-    """
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
+    refuse_infinite(f"{name}: the image", image)
+    missing = find_missing(image)
+    if missing is not None and missing.all():
         raise DataError(
-            f"{name}: the image holds NaN or infinite pixels, which no network can use: replace "
-            "them, or leave the image out."
+            f"{name}: all pixels of the image are missing (NaN): expected some to learn from. "
+            "Leave the image out, or check what its file declares to be no data."
         )

@@ -82,7 +82,11 @@ class Pretrained(Network):
             for values in self.colours
         )
         return Normalisation(
-            tuple(255 * value for value in mean), tuple(255 * value for value in std), "pretraining"
+            tuple(255 * value for value in mean),
+            tuple(255 * value for value in std),
+            "pretraining",
+            reason="Intensities are normalised by mean and standard deviation of the encoder's "
+            "pretraining, because all images are of 8 bits, as its were.",
         )
 
     def train(self, mode: bool = True) -> Self:

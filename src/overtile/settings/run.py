@@ -14,6 +14,7 @@ from overtile.settings.unet import UNetSettings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 Activation = Literal["softmax", "sigmoid"]
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["contiguous", "channels_last"]
@@ -38,6 +39,40 @@ class PixelWeightSettings(Frozen):
     border_sigma_px: Positive = 5.0
     balance_classes: bool = True
     separation_px: Annotated[int, Field(ge=0, le=15)] = 2
+
+
+class NormalisationSettings(Frozen):
+    """How intensities become what a network takes; it is measured over the training images.
+
+    Attributes
+    ----------
+    scheme
+        ``mean-std``, ``percentiles``, ``window`` or ``per-image`` (see `overtile.normalise`), or
+        ``auto``: what fits the images.
+    percentiles
+        Low and high, to which the scheme ``percentiles`` clips intensities; and of the labelled
+        foreground the ends of a window that is not given.
+    window
+        Low and high intensity, for all channels alike, such as [-160, 240] of soft tissue in CT.
+    """
+
+    scheme: Literal["auto", "mean-std", "percentiles", "window", "per-image"] = "auto"
+    percentiles: tuple[Percent, Percent] = (0.5, 99.5)
+    window: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        for name, ends in (("percentiles", self.percentiles), ("window", self.window)):
+            if ends is not None and ends[0] >= ends[1]:
+                raise ValueError(
+                    f"{name} {list(ends)} leave nothing between them: give the lower one first"
+                )
+        if self.window is not None and self.scheme not in ("auto", "window"):
+            raise ValueError(
+                f"a window is given, and the scheme {self.scheme} uses none: use the scheme "
+                "'window', or leave the window out"
+            )
+        return self
 
 
 class AugmentSettings(Frozen):
@@ -199,6 +234,7 @@ class Settings(Frozen):
     network: AnyNetwork = UNetSettings()
     window: WindowSettings = WindowSettings()
     labels: LabelSettings = LabelSettings()
+    normalisation: NormalisationSettings = NormalisationSettings()
     pixel_weight: PixelWeightSettings = PixelWeightSettings()
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()

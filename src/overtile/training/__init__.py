@@ -82,9 +82,8 @@ def train(
         network = networks.build(settings.network, settings.seed)
         deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
     else:
-        shapes = [example.weight.shape for example in data.examples]
         settings = fit_to_data(
-            settings, data.channels, len(data.meaning.names), shapes, data.spacing
+            settings, data.channels, len(data.meaning.names), data.shapes, data.spacing
         )
         if data.meaning.kind == "multilabel":
             settings = let_overlap(settings)
@@ -149,7 +148,7 @@ def _plan(
         budget,
         step_s=step_s,
         elapsed_s=time.monotonic() - started,
-        labelled_px=sum(int((example.weight > 0).sum()) for example in data.examples),
+        labelled_px=int(data.labelled_px.sum()),
         step_px=settings.window.batch_size * window_sizes(settings, fields).counted_px,
     )
     return settings, steps

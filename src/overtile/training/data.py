@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from overtile.dataset import Slabs, digest, prepare
+from overtile.cache import Kept, Room
+from overtile.dataset import (
+    SPARSE,
+    Case,
+    Example,
+    Slabs,
+    digest,
+    understood,
+    weigh,
+    weights_of_classes,
+)
 from overtile.errors import DataError
 from overtile.geometry import Fields
-from overtile.labels import told, understand
-from overtile.layouts import Pairs, check_pair
+from overtile.labels import Label, told, understand
+from overtile.layouts import Pair, Pairs, check_pair
+from overtile.machine import free_memory
 from overtile.networks import Network
-from overtile.normalise import measure_normalisation
-from overtile.settings import Settings
+from overtile.normalise import Normalisation
+from overtile.normalise.choice import choose_normalisation
+from overtile.settings import NormalisationSettings, Settings
 from overtile.step import window_sizes
+
+KEPT_SHARE = 0.5
+"""Of the free memory, what decoded images may take; the rest is for training."""
 
 
 def _median(
@@ -30,21 +47,96 @@ def _median(
     return tuple(np.median(known, axis=0).tolist())
 
 
+def _read(pair: Pair) -> tuple[NDArray[Any], Label]:
+    return pair.image.read(), pair.read_label()
+
+
+def _size_of_read(read: tuple[NDArray[Any], Label]) -> int:
+    return read[0].nbytes + read[1].values.nbytes
+
+
+def _size(made: Case | Example) -> int:
+    return made.size
+
+
 class TrainingData:
-    """The training images in memory, and what was measured of them."""
+    """The training images, and what was measured of them.
+
+    Each image is read once, and kept with its target and pixel weight as far as the room allows;
+    the others are read again whenever a window is drawn from them.
+
+    Attributes
+    ----------
+    meaning, normalisation
+        Of the labels, and of the intensities.
+    examples, normalisations
+        Of each image.
+    shapes, labelled_px, areas_px
+        Of each image; of all objects one after the other.
+    spacing
+        The median size of a pixel along each axis, if all images state one.
+    pixel_size
+        What the images were brought to.
+    digests
+        Name -> SHA-256 of the pixels.
+    """
 
     def __init__(self, pairs: Pairs, settings: Settings) -> None:
         self.pixel_size = pairs.pixel_size
-        read, stated = [], []
-        self.digests = {}
-        for pair in pairs:
-            assert pair.label is not None
-            image, label = pair.image.read(), pair.read_label()
+        self.digests: dict[str, str] = {}
+        self.shapes: list[tuple[int, ...]] = []
+        self._kinds: set[np.dtype[Any]] = set()
+        self.room = Room(int(KEPT_SHARE * free_memory()))
+        read = Kept(len(pairs), lambda place: _read(pairs[place]), _size_of_read, self.room)
+        self.meaning = understand(
+            self._labels(pairs, read),
+            settings.labels.kind,
+            told(settings.labels, pairs.hints),
+            repair=settings.labels.repair,
+        )
+        weighing = settings.pixel_weight
+
+        def make_case(place: int) -> Case:
+            return understood(*read.take(place), self.meaning, weighing)
+
+        cases = Kept(len(pairs), make_case, _size, self.room)
+        labelled_px, areas = [], []
+        counts = np.zeros(len(self.meaning.names), np.int64)
+
+        def seen() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+            nonlocal counts
+            for case in cases:
+                counts += case.count_classes(len(counts))
+                labelled_px.append(np.count_nonzero(case.labelled))
+                areas.append(case.areas_px)
+                yield case.image, case.foreground
+
+        self.normalisation = choose_normalisation(
+            seen(), settings.normalisation, pairs.hints.modalities
+        )
+        self._is_open = settings.normalisation == NormalisationSettings()
+        of_class = weights_of_classes(counts, self.meaning, weighing)
+        self.labelled_px, self.areas_px = np.array(labelled_px), np.concatenate(areas)
+        self.examples = Kept(
+            len(pairs),
+            lambda place: weigh(cases.take(place), of_class, weighing),
+            _size,
+            self.room,
+        )
+        self.normalisations = self._of_each()
+
+    def _labels(self, pairs: Pairs, read: Sequence[tuple[NDArray[Any], Label]]) -> Iterator[Label]:
+        """All labels, while the images are looked at."""
+        stated, counts = [], set()
+        for place, (image, label) in enumerate(read):
+            pair = pairs[place]
             check_pair(pair.name, image, label)
             stated.append(pair.image.open().spacing)
-            read.append((image, label))
+            counts.add(len(image))
             self.digests[pair.name] = digest(image)
-        counts = {len(image) for image, _ in read}
+            self.shapes.append(image.shape[1:])
+            self._kinds.add(image.dtype)
+            yield label
         if len(counts) > 1:
             raise DataError(
                 f"The images have {' and '.join(map(str, sorted(counts)))} channels: expected the "
@@ -52,26 +144,28 @@ class TrainingData:
             )
         (self.channels,) = counts
         self.spacing = _median(stated, pairs.dimensions)
-        self.meaning = understand(
-            (label for _, label in read),
-            settings.labels.kind,
-            told(settings.labels, pairs.hints),
-            repair=settings.labels.repair,
-        )
-        self.normalisation = measure_normalisation(image for image, _ in read)
-        self.examples = prepare(read, self.meaning, settings.pixel_weight)
+
+    def _of_each(self) -> Sequence[Normalisation]:
+        """What normalises each example, measured when it is first asked for."""
+        whole, examples = self.normalisation, self.examples
+        return Kept(len(examples), lambda n: whole.of(examples[n].image), lambda _: 0, self.room)
 
     @property
     def labelled_share(self) -> float:
         """The share of all pixels that are labelled."""
-        labelled = sum(np.count_nonzero(example.labelled) for example in self.examples)
-        return float(labelled / sum(example.weight.size for example in self.examples))
+        return float(self.labelled_px.sum() / sum(map(math.prod, self.shapes)))
 
     def normalise_for(self, network: Network) -> None:
-        """As the network's parameters want it, where they say so and the images are of 8 bits."""
+        """As the network's parameters want it, where they say so and the images are of 8 bits.
+
+        Unless the settings say how.
+        """
         known = network.normalisation
-        if known and all(example.image.dtype == np.uint8 for example in self.examples):
+        if known is None or not self._is_open:
+            return
+        if self._kinds == {np.dtype(np.uint8)}:
             self.normalisation = known
+            self.normalisations = self._of_each()
 
     def check_same(self, images: dict[str, str]) -> None:
         """Refuse to go on with a run that was begun on other images."""
@@ -89,7 +183,9 @@ class TrainingData:
         def load(start: int, stop: int) -> DataLoader[Any]:
             slabs = Slabs(
                 self.examples,
-                self.normalisation,
+                self.normalisations,
+                labelled_px=self.labelled_px,
+                sparse=self.labelled_share < SPARSE,
                 context_px=sizes.context,
                 window_px=sizes.counted,
                 seed=settings.seed,

@@ -17,6 +17,7 @@ from torch import Tensor
 from overtile.dataset import Example
 from overtile.engines.torch import TorchEngine
 from overtile.machine import describe_processor
+from overtile.missing import find_missing
 from overtile.model import Arrays, Classes, Model, Origin
 from overtile.networks import Network, build
 from overtile.normalise import Normalisation
@@ -66,7 +67,7 @@ def make_model(
             background=meaning.background,
             palette=meaning.palette,
             labelled_share=data.labelled_share,
-            smallest_object_px=_smallest_object(data.examples),
+            smallest_object_px=_smallest_object(data.areas_px),
         ),
         normalisation=data.normalisation,
         fields=network.fields,
@@ -82,7 +83,7 @@ def make_model(
             held_out=held_out,
         ),
         parameters={name: value.numpy() for name, value in network.cpu().state_dict().items()},
-        test=_test_window(data.examples[0], data.normalisation, heads),
+        test=_test_window(data.examples[0], data.normalisations[0], heads),
         history=result.history,
         levels=tuple(each.fields for each in smaller),
         pixel_size=data.pixel_size,
@@ -107,22 +108,26 @@ def _shift(
     network: Network, data: TrainingData, settings: Settings, device: torch.device
 ) -> Tensor:
     """What to add to the logits of each class."""
-    tiler = Tiler(
-        TorchEngine(network, device),
-        network.fields,
-        border=settings.border,
-        normalisation=data.normalisation,
-        activation=settings.loss.activation,
-    )
+    engine = TorchEngine(network, device)
+
+    def tiler(number: int) -> Tiler:
+        return Tiler(
+            engine,
+            network.fields,
+            border=settings.border,
+            normalisation=data.normalisations[number],
+            activation=settings.loss.activation,
+        )
+
     order = np.random.default_rng(settings.seed).permutation(len(data.examples))
-    crops = (_middle(data.examples[place]) for place in order)
+    crops = ((tiler(number), *_middle(data.examples[number])) for number in order)
     # A volume's margin is most of what is read: tiles of a training window's size fit into memory.
     sizes = zip(window_sizes(settings, network.fields).out, network.fields, strict=True)
     step = [max(side // field.grid, 1) * field.grid for side, field in sizes]
     predicted = (
         (logits, _part(target, place))
-        for image, target in crops
-        for place, logits in tiler.logits(image, step if len(step) == 3 else None)
+        for tiles, image, target in crops
+        for place, logits in tiles.logits(image, step if len(step) == 3 else None)
     )
     return logit_shift(predicted, settings.loss.activation)
 
@@ -146,10 +151,9 @@ def _alike(side_px: int, dimensions: int) -> int:
     return round(math.pow(side_px, 2 / dimensions))
 
 
-def _smallest_object(examples: Sequence[Example]) -> int:
+def _smallest_object(areas_px: NDArray[np.int64]) -> int:
     """Half the area that 98 % of the training objects exceed: anything smaller is a speck."""
-    areas = np.concatenate([example.areas_px for example in examples])
-    return int(np.percentile(areas, 2) / 2) if areas.size else 0
+    return int(np.percentile(areas_px, 2) / 2) if areas_px.size else 0
 
 
 def _test_window(
@@ -160,7 +164,8 @@ def _test_window(
     sizes = [field.good_size(side) for field in heads["logits"].fields]
     along = zip(example.weight.shape, sizes, strict=True)
     reads = tuple(((length - size) // 2, (length - size) // 2 + size) for length, size in along)
-    image = normalisation(read_mirrored(example.image, Tile(reads, (), ())))[None]
+    pixels = read_mirrored(example.image, Tile(reads, (), ()))
+    image = normalisation(pixels, find_missing(pixels))[None]
     made: Arrays = {"image": image}
     for name, network in heads.items():
         made[name] = TorchEngine(network, torch.device("cpu"), "float32")(image)
