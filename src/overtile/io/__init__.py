@@ -113,8 +113,8 @@ def write(
     form = format_of(path)
     manner = Manner(path.name, legend, overviews, content)
     if form.write is not None:
-        with new_file(path, overwrite) as file:
-            form.write(file, image, manner)
+        with new_path(path, overwrite) as part:
+            form.write(part, image, manner)
     elif form.create is not None:
         with new_path(path, overwrite) as part:
             _copy(form, part, image, manner)

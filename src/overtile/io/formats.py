@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from overtile.errors import FormatError
 from overtile.image import Image, Store
+from overtile.io.geotiff import open_vrt
 from overtile.io.npy import create_npy, open_npy, reopen_npy
 from overtile.io.omezarr import create_zarr, finish_zarr, open_zarr, reopen_zarr
 from overtile.io.output import Manner
@@ -29,7 +29,8 @@ class Format:
     open
         From (path, as_label) to an image.
     write
-        From (binary file, image, manner); None where we do not write it in one go.
+        From (path, image, manner), where there is no file of this path yet and it is named as it
+        will be; None where we do not write it in one go.
     stacks
         Whether a file can hold more than one plane.
     folder
@@ -47,7 +48,7 @@ class Format:
     suffixes: tuple[str, ...]
     signatures: tuple[bytes, ...]
     open: Callable[[Path, bool], Image]
-    write: Callable[[BinaryIO, Image, Manner], None] | None = None
+    write: Callable[[Path, Image, Manner], None] | None = None
     stacks: bool = True
     folder: bool = False
     create: Callable[[Path, Image, tuple[int, ...], Manner], Store] | None = None
@@ -73,6 +74,7 @@ FORMATS = (
         reopen=reopen_zarr,
         finish=finish_zarr,
     ),
+    Format("VRT", (".vrt",), (), open_vrt, stacks=False),  # XML, with or without a head
 )
 
 

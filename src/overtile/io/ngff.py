@@ -42,8 +42,7 @@ def describe(path: Path, image: Image) -> dict[str, Any]:
         "path": "0",
         "coordinateTransformations": transformations(image.axes, scale, 1, False),
     }
-    name = path.name.lstrip(".").split(".")[0]  # it may still lie under a hidden name
-    return {"name": name, "axes": axes, "datasets": [first]}
+    return {"name": path.name.split(".")[0], "axes": axes, "datasets": [first]}
 
 
 def transformations(

@@ -114,9 +114,9 @@ def writing(path: Path) -> Iterator[None]:
 def new_path(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """A path to make a file or folder at, which is moved to its name when it is complete.
 
-    Until then it lies under a hidden temporary name in the same folder (a rename is atomic only
-    inside one file system); after any exception, Ctrl-C included, it is removed and whatever was
-    at `path` is untouched.
+    Until then it lies in a hidden temporary folder beside it (a rename is atomic only inside one
+    file system), under its own name, by which libraries choose what they write. After any
+    exception, Ctrl-C included, it is removed and whatever was at `path` is untouched.
 
     Raises
     ------
@@ -124,13 +124,14 @@ def new_path(path: Path, overwrite: bool = False) -> Iterator[Path]:
         As `check_free`; or the operating system refuses (no permission, disk full).
     """
     check_free(path, overwrite)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    folder = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
         with writing(path):
-            yield part
-        move(part, path, overwrite)
+            folder.mkdir()
+            yield folder / path.name
+        move(folder / path.name, path, overwrite)
     finally:
-        remove(part)
+        remove(folder)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -44,7 +44,7 @@ def open_jpeg(path: Path, as_label: bool) -> Image:
     return _as_planes(_decode(path, as_label))
 
 
-def write_png(file: BinaryIO, image: Image, manner: Manner) -> None:
+def write_png(path: Path, image: Image, manner: Manner) -> None:
     """One plane of uint8 or uint16, or an RGB one of uint8.
 
     With a legend, a palette PNG: values of uint8 stay what they are and are shown in its colours.
@@ -64,7 +64,7 @@ def write_png(file: BinaryIO, image: Image, manner: Manner) -> None:
     picture = Pillow.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1) if rgb else array))
     if manner.legend is not None:
         picture.putpalette(manner.legend.table.tobytes())
-    picture.save(file, "PNG")
+    picture.save(path, "PNG")
 
 
 def _decode(path: Path, as_label: bool) -> NDArray[np.uint8]:

@@ -6,12 +6,12 @@ that a slice touches.
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,9 +21,11 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
-from overtile.errors import FormatError
+from overtile.errors import FormatError, MissingError
 from overtile.image import AXES, Image
+from overtile.io.geotiff import open_raster
 from overtile.io.pillow import damaged
+from overtile.io.quiet import quiet
 from overtile.io.segments import Page, Segments
 from overtile.io.spacing import from_tiff
 from overtile.io.windows import Reordered, Window, resolve, size_of
@@ -34,20 +36,44 @@ LETTERS = {"T": "t", "C": "c", "S": "c", "Z": "z", "Q": "z", "I": "z", "Y": "y",
 COLOURS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
 ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
 
+PLACE = (33550, 34264, 34735)
+"""Tags of GeoTIFF 1.1 (OGC 19-008r4): ModelPixelScale, ModelTransformation, GeoKeyDirectory."""
 
-def open_tiff(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contract for all formats
+GDAL_NODATA = 42113
+"""Tag of the value that means "no data", as text."""
+
+
+def open_tiff(path: Path, as_label: bool) -> Image:
     """A TIFF with the axes that it names; its data are read where they are sliced.
 
     Values are those of the file: a colour table is not applied (microscopes attach one to gray
-    images), and neither is "white is zero". A channel marked as alpha is left out, but not from a
-    GeoTIFF, where the mark sits on near-infrared bands too (aerial photographs of NAIP).
+    images), and neither is "white is zero". A channel marked as alpha is left out.
+
+    A GeoTIFF is read by `overtile.io.geotiff`, if rasterio is installed. Without it, the values are
+    the same, but its place in the world is not known, and nothing that is predicted from it has
+    one; a channel marked as alpha is kept, as the mark sits on near-infrared bands too.
 
     Raises
     ------
     FormatError
         The file is damaged or truncated, or holds no image that we understand.
+    MissingError
+        Some of its pixels may be missing, and rasterio is not installed, which tells them.
     """
     pages = TiffPages(path)
+    if pages.geographic:
+        try:
+            image = open_raster(path, "GTiff", as_label)
+        except MissingError as error:
+            if pages.masked:
+                raise MissingError(
+                    f"{path} has pixels that count as missing (by a value or a mask), and they "
+                    f"would be taken for real ones. {error}"
+                ) from error
+        else:
+            if image.spacing is None:
+                image = replace(image, spacing=pages.spacing[0], unit=pages.spacing[1])
+            return replace(image, by_window=pages.by_window)
     data = Reordered(pages, pages.letters)
     return Image(data, data.axes, *pages.spacing, by_window=pages.by_window)
 
@@ -68,6 +94,9 @@ class TiffPages:
         Sizes of a pixel along those of z, y, x that there are, or None; and their unit.
     by_window
         Whether no part that has to be decoded as one is large.
+    geographic, masked
+        Whether it is one plane (of any bands) with something that only GDAL understands: a place
+        in the world, or pixels that are missing. And whether it has the latter.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,6 +107,7 @@ class TiffPages:
             with self._tiff:
                 every = self._tiff.series
                 found = [s for s in every if not (s.keyframe.is_reduced or s.keyframe.is_mask)]
+                masks = any(series.keyframe.is_mask for series in every)
                 if self._tiff.is_imagej and any(s.kind in ("uniform", "generic") for s in found):
                     raise EOFError("ImageJ's description promises more pixels than there are")
         if len(found) != 1:
@@ -96,6 +126,10 @@ class TiffPages:
         self.shape = tuple(sizes)
         kind = self._series.dtype
         self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        masks = masks or path.with_name(f"{path.name}.msk").exists()
+        self.masked = masks or GDAL_NODATA in key.tags
+        placed = any(tag in key.tags for tag in PLACE) or path.with_suffix(".tfw").exists()
+        self.geographic = (self.masked or placed) and len(self._series) == 1
         self._lock = threading.Lock()
         with _reading(path), self._opened():
             self._segments = Segments(key, object())
@@ -154,18 +188,11 @@ class TiffPages:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn whatever the library stops with into our error, and keep its log lines quiet."""
-    log = logging.getLogger("tifffile")
-
-    def nothing(_: logging.LogRecord) -> bool:
-        return False  # a filter of each reading's own: several threads may be in here at once
-
-    log.addFilter(nothing)
     try:
-        yield
+        with quiet("tifffile"):
+            yield
     except Exception as error:
         raise damaged(path, error) from error
-    finally:
-        log.removeFilter(nothing)
 
 
 def _check_directory(path: Path) -> None:

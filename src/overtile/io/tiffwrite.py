@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from overtile.image import Image, Sliceable
+from overtile.image import Georeference, Image, Sliceable
+from overtile.io.geotiffwrite import write_geotiff
 from overtile.io.output import Manner
 from overtile.io.pyramid import Reduced, count_levels
 from overtile.io.spacing import for_ome, for_tiff
@@ -32,7 +34,7 @@ BUFFER_BYTES = 16 * 2**20
 OME_SUFFIXES = (".ome.tif", ".ome.tiff")
 
 
-def write_tiff(file: BinaryIO, image: Image, manner: Manner) -> None:
+def write_tiff(path: Path, image: Image, manner: Manner) -> None:
     """An image of any axes and type, deflated, a page for each plane; RGB as one page.
 
     Beyond 16 MiB it is tiled, and read from its source in bands of 512 rows; beyond 3 GB, where
@@ -42,17 +44,25 @@ def write_tiff(file: BinaryIO, image: Image, manner: Manner) -> None:
     .ome.tif hold OME-XML. The spacing is kept: in OME-XML, else in the description that tifffile
     keeps, and for other programs as the resolution in y and x.
 
+    An image with a place on the earth becomes a GeoTIFF, unless the name asks for OME-XML, which
+    has no word for it; see `overtile.io.geotiffwrite`.
+
     Raises
     ------
     FormatError
-        A unit that OME-XML does not have.
+        A unit that OME-XML does not have, or what a GeoTIFF cannot hold.
+    MissingError
+        It would be a GeoTIFF, and rasterio is not installed.
     """
+    ome = manner.name.lower().endswith(OME_SUFFIXES)
+    if isinstance(image.frame, Georeference) and not ome:
+        write_geotiff(path, image, manner)
+        return
     data = image.data
     kind, axes = np.dtype(data.dtype), image.axes.upper()
     rgb = image.axes == "cyx" and data.shape[0] == 3 and kind == np.uint8
     size = math.prod(data.shape) * kind.itemsize
     small, big = size <= SMALL_BYTES, size * 4 / 3 > CLASSIC_LIMIT  # smaller copies take a third
-    ome = manner.name.lower().endswith(OME_SUFFIXES)
     described: dict[str, Any] = {"axes": "YXS" if rgb else axes}
     if ome:
         described |= for_ome(image)
@@ -66,7 +76,7 @@ def write_tiff(file: BinaryIO, image: Image, manner: Manner) -> None:
         "buffersize": BUFFER_BYTES,
     }
     levels = count_levels(data.shape) if manner.overviews else 0
-    with tifffile.TiffWriter(file, bigtiff=big, ome=ome) as writer:
+    with tifffile.TiffWriter(path, bigtiff=big, ome=ome) as writer:
         more = {"metadata": described, "subifds": levels, **for_tiff(image)}
         writer.write(**_pixels(data, rgb, small), **how, **more)
         for level in range(1, levels + 1):
