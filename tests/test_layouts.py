@@ -311,6 +311,120 @@ def test_a_choice_of_nothing_says_what_would_work(thirty: layouts.Pairs) -> None
         layouts.select(thirty, [])
     with pytest.raises(DataError, match="All 30 images are held out"):
         layouts.split(thirty, "0:30")
+    for share in ("0%", "100%"):
+        with pytest.raises(DataError, match="leaves nothing on one side: expected 1% to 99%"):
+            layouts.split(thirty, share)
+
+
+def grouped(*members: tuple[str, str, Any]) -> layouts.Pairs:
+    """Pairs of these names, groups and parts."""
+    (one,) = layouts.pairs([picture(0)])
+    return layouts.Pairs(
+        tuple(
+            layouts.Pair(name, one.image, one.image, group, part) for name, group, part in members
+        ),
+        "made up",
+    )
+
+
+def test_a_share_of_one_stack_is_the_block_at_its_end() -> None:
+    stack = layouts.pairs(picture(0, (30, 6, 8)))
+    train, held = layouts.split(stack, "20%")
+    assert held is not None
+    assert held.names == ["24", "25", "26", "27", "28", "29"]
+    assert layouts.straddling(train, held) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=8),
+    share=st.integers(1, 99),
+)
+def test_a_share_of_several_groups_parts_none_of_them(sizes: list[int], share: int) -> None:
+    names = [(f"{g}.{i}", f"g{g}", "") for g, size in enumerate(sizes) for i in range(size)]
+    train, held = layouts.split(grouped(*names), f"{share}%")
+    assert held is not None
+    assert layouts.straddling(train, held) == []
+    assert sorted(train.names + held.names) == sorted(name for name, _, _ in names)
+    ends = [sum(sizes[-count:]) for count in range(1, len(sizes))]  # those that can be held out
+    wanted = share / 100 * sum(sizes)
+    assert abs(len(held) - wanted) <= min(abs(end - max(wanted, 1)) for end in ends) + 1
+
+
+def test_groups_and_parts_are_chosen_by_their_names() -> None:
+    pairs = grouped(
+        *[(f"0001TP_{n}", "0001TP", "training") for n in range(3)],
+        *[(f"0006R0_{n}", "0006R0", "validation") for n in range(2)],
+        ("01/t000", "01", "test"),
+    )
+    for choice, want in [
+        ("0006R0", [3, 4]),
+        ("0006R0*", [3, 4]),
+        ("01", [5]),  # a group before a position
+        ("validation, test", [3, 4, 5]),
+        ("0001TP_1,0001TP_2", [1, 2]),
+    ]:
+        chosen = layouts.select(pairs, choice)
+        assert chosen.names == [pairs.names[place] for place in want]
+    train, held = layouts.split(pairs, "0001TP_1,5")
+    assert held is not None
+    assert layouts.straddling(train, held) == ["0001TP"]
+    with pytest.raises(DataError, match=r"chooses no image.*names of groups.*: 0001TP, 0006R0, 01"):
+        layouts.select(pairs, "0007*")
+
+
+def test_the_split_of_a_data_set_is_its_own() -> None:
+    pairs = grouped(
+        ("a", "", "training"), ("b", "", ""), ("c", "", "validation"), ("d", "", "test")
+    )
+    train, held = layouts.split(pairs)
+    assert held is not None
+    assert (train.names, held.names) == (["a", "b"], ["c", "d"])
+    assert layouts.scored(pairs).names == ["c", "d"]
+    assert layouts.scored(pairs, "0:2").names == ["a", "b"]
+    train, held = layouts.split(pairs, "a")  # what is chosen stands for the split of the set
+    assert train.names == ["b", "c", "d"]
+    plain = grouped(("a", "", ""), ("b", "", "training"))
+    assert layouts.split(plain)[1] is None
+    assert layouts.scored(plain).names == ["a", "b"]
+    with pytest.raises(DataError, match="All 1 images are held out"):
+        layouts.split(grouped(("a", "", "test")))
+
+
+def test_groups_and_parts_are_shown() -> None:
+    many = grouped(*[(f"{g}.{i}", f"g{g}", "") for g in range(9) for i in range(2)])
+    assert "  groups: g0 (2), g1 (2), g2 (2), g3 (2), g4 (2) and 4 more" in many.describe()
+    few = grouped(("a", "x", "test"), ("b", "y", ""))
+    assert few.describe().splitlines()[1:3] == [
+        "  groups: x (1), y (1)",
+        "  parts: test (1), no part (1)",
+    ]
+
+
+def test_formats_of_volumes_decide_unless_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan is a volume by nature; here TIFF plays the part of such a format."""
+    from dataclasses import replace
+
+    table = tuple(replace(form, volumes=form.name == "TIFF") for form in io.FORMATS)
+    monkeypatch.setattr("overtile.io.formats.FORMATS", table)
+    for name in ("images", "labels"):
+        fill(tmp_path / name, [])
+        io.write(tmp_path / name / "a.tif", Image(picture(0, (3, 6, 8)), "zyx"))
+    folders = (tmp_path / "images", tmp_path / "labels")
+    files = tuple(folder / "a.tif" for folder in folders)
+    for found in (
+        layouts.pairs(tmp_path),
+        layouts.pairs(*folders),
+        layouts.pairs(*files),
+        layouts.pairs([files[0]], [files[1]]),
+        layouts.pairs(folders[0]),
+    ):
+        assert (len(found), found.dimensions) == (1, 3)
+    assert len(layouts.pairs(tmp_path, dimensions=2)) == 3
+    io.write(files[0], Image(picture(0), "yx"), overwrite=True)
+    assert layouts.pairs(files[0]).dimensions == 2
 
 
 # ── real data ─────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from overtile import model as storage
 from overtile.errors import DataError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.geometry import Field
-from overtile.image import Image
+from overtile.image import Image, Planes
 from overtile.prediction import MostProbable
 from overtile.resample import PixelSize, to_pixel_size
 from overtile.sample import draw_sample
@@ -57,7 +57,7 @@ def test_a_result_is_on_the_pixels_of_the_image(segmenter: Segmenter, tmp_path: 
     likely = segmenter.probabilities(FINE)
     assert likely.shape == (2, *FINE.data.shape)
     np.testing.assert_allclose(likely.sum(0), 1, atol=1e-5)
-    own = layouts.source.Planes(FINE)
+    own = Planes(FINE)
     back = segmenter.predictor.brought_back(seen, own, "probabilities")
     assert np.array_equal(back[()], likely)
     assert np.array_equal(segmenter.predict(FINE), likely.argmax(0))

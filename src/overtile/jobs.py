@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import overtile.model as storage
 from overtile import layouts, presets
-from overtile.errors import OutputError
+from overtile.errors import DataError, OutputError
 from overtile.evaluation import Evaluation, evaluate_pairs
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs
@@ -23,11 +23,40 @@ if TYPE_CHECKING:
 
 DEFAULT_MINUTES = 15.0
 
+VOLUME_NETWORK = "unet3d"
+"""The network for volumes where none is named."""
+
+
+def find_pairs(
+    images: Content | Pairs, labels: Content | None, layout: str | None, dimensions: int | None
+) -> Pairs:
+    """Images with labels, as planes or volumes where that is said.
+
+    Raises
+    ------
+    DataError
+        As `overtile.layouts.pairs`; there are no labels; or pairs were given that are volumes
+        where planes are asked for, or the other way round.
+    """
+    if not isinstance(images, Pairs):
+        pairs = layouts.pairs(images, labels, dimensions, layout)
+    elif dimensions in (None, images.dimensions):
+        pairs = images
+    else:
+        given, wanted = (("planes", "volumes")[d == 3] for d in (images.dimensions, dimensions))
+        raise DataError(
+            f"The pairs are {given}, and the network is for {wanted}: list them as {wanted}, with "
+            f"layouts.pairs(..., dimensions={dimensions}), or choose another network."
+        )
+    layouts.check_labelled(pairs, images)
+    return pairs
+
 
 def train(
-    images: Content,
-    labels: Content,
+    images: Content | Pairs,
+    labels: Content | None = None,
     *,
+    layout: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
@@ -47,16 +76,21 @@ def train(
     Parameters
     ----------
     images, labels
-        Paths of files or folders, arrays, or lists of them; see `overtile.layouts.pairs`. For a
-        network of 3 dimensions they are volumes.
+        Paths of files or folders, arrays, or lists of them; the folder of a whole data set; or
+        pairs. See `overtile.layouts.pairs`. For a network of 3 dimensions they are volumes.
+    layout
+        The name of the data set's layout; by default it is recognised.
     minutes, steps, epochs
         How long to train: one of them; 15 minutes by default.
     holdout
-        Images that are left out and never read, for `evaluate`: "24:30", "0,10", names, or numbers.
+        Images that are left out and never read, for `evaluate`: "24:30", "0,10", "20%", names of
+        images or of groups, or numbers. By default, those that the data set itself keeps for
+        validation and test.
     settings
         ``default``, ``paper``, or all settings.
     network
-        Its name, where the settings are a preset's; a U-Net by default.
+        Its name, where the settings are a preset's; by default a U-Net, of 3 dimensions where the
+        images are volumes.
     start
         An earlier model to start from. Where the settings are a preset's and no network is named,
         its network is trained; layers for other channels or classes begin anew.
@@ -86,6 +120,7 @@ def train(
     from overtile.training.state import State
 
     earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
+    open_choice = not isinstance(settings, Settings) and network is None and earlier is None
     chosen = presets.resolve(settings, network, earlier.settings if earlier else None)
     if labels_are != "auto":
         kept = chosen.labels.model_copy(update={"kind": labels_are})
@@ -96,13 +131,15 @@ def train(
     elif resume:
         raise OutputError("To resume, give the output of the run that was begun.")
     state = None if folder is None else State(folder, resume=resume)
-    begun = state.read() if state is not None else None
-    chosen = begun.settings if begun is not None else chosen
-    pairs = layouts.pairs(images, labels, chosen.network.dimensions)
-    held_out: tuple[str, ...] = ()
-    if holdout is not None:
-        pairs, held = layouts.split(pairs, holdout)
-        held_out = tuple(held.names)
+    if state is not None and (begun := state.read()) is not None:
+        chosen, open_choice = begun.settings, False
+    pairs = find_pairs(images, labels, layout, None if open_choice else chosen.network.dimensions)
+    if open_choice and pairs.dimensions == 3:
+        chosen = presets.resolve(settings, VOLUME_NETWORK).model_copy(
+            update={"labels": chosen.labels}
+        )
+    pairs, held = layouts.split(pairs, holdout)
+    held_out = () if held is None else tuple(held.names)
     if chosen.spacing is not None:
         pairs = layouts.bring_to(pairs, _pixel_size(pairs, chosen))
     if minutes is None and steps is None and epochs is None:
@@ -141,9 +178,10 @@ def _name_of(start: str | Path | Model | None) -> str:
 
 def evaluate(
     segmenter: Segmenter,
-    images: Content,
-    labels: Content,
+    images: Content | Pairs,
+    labels: Content | None = None,
     *,
+    layout: str | None = None,
     only: str | Iterable[int] | None = None,
 ) -> Evaluation:
     """The scores of a segmenter on images with labels.
@@ -152,20 +190,19 @@ def evaluate(
     ----------
     segmenter
         A trained one.
-    images, labels
+    images, labels, layout
         As in `train`.
     only
-        Which of them: "24:30", "0,10", names, or numbers; all by default.
+        Which of them, chosen as in `train`. By default those that the data set itself keeps for
+        validation and test, or all where it keeps none.
 
     Raises
     ------
     DataError
         Pairs that do not fit each other or the model.
     """
-    pairs = layouts.pairs(images, labels, segmenter.model.settings.network.dimensions)
-    if only is not None:
-        pairs = layouts.select(pairs, only)
-    return evaluate_with(segmenter, pairs)
+    pairs = find_pairs(images, labels, layout, segmenter.model.settings.network.dimensions)
+    return evaluate_with(segmenter, layouts.scored(pairs, only))
 
 
 def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:

@@ -9,12 +9,14 @@ import typer
 
 from overtile.cli.options import (
     Colours,
+    DataSet,
     Engine,
     EngineName,
     Ignore,
     Images,
     Labels,
     LabelsAre,
+    LayoutName,
     Meaning,
     ModelFolder,
     Overwrite,
@@ -52,15 +54,21 @@ def sample(
 
 @app.command()
 def check(
-    images: Images,
-    labels: Labels,
+    images: DataSet,
+    labels: Labels = None,
     labels_are: Meaning = LabelsAre.auto,
     ignore: Ignore = None,
     colours: Colours = None,
     repair: Repair = False,
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="A stack is one volume, not a series of planes.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--volumes/--planes",
+            help="Whether a stack is one volume or a series of planes; by default as its format "
+            "and the data set have it.",
+        ),
+    ] = None,
+    layout: LayoutName = None,
 ) -> None:
     """Look at images and labels before any training, and say what is wrong and what to do."""
     from overtile import layouts
@@ -68,7 +76,7 @@ def check(
     from overtile.cli.checking import print_examination
     from overtile.settings import Settings
 
-    pairs = layouts.pairs(images, labels, 3 if volumes else 2)
+    pairs = layouts.pairs(images, labels, None if volumes is None else 3 if volumes else 2, layout)
     says = label_changes(labels_are.value, ignore, colours, repair=repair)
     if not print_examination(pairs, change(Settings(), says).labels):
         raise typer.Exit(2)
@@ -76,12 +84,17 @@ def check(
 
 @app.command()
 def train(
-    images: Images,
-    labels: Labels,
+    images: DataSet,
     output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
+    labels: Labels = None,
     holdout: Annotated[
-        str | None, typer.Option(help="Images left out and never read: 24:30, 0,10, names.")
+        str | None,
+        typer.Option(
+            help="Images left out and never read: 24:30, 0,10, 20%, names of images or of groups; "
+            "by default those that the data set keeps for validation and test."
+        ),
     ] = None,
+    layout: LayoutName = None,
     minutes: Annotated[
         float | None, typer.Option(help="Time from start to saved model; 15 by default.")
     ] = None,
@@ -133,17 +146,26 @@ def train(
 ) -> None:
     """Train on images and labels, for as long as you give it."""
     from overtile.cli.changing import label_changes
-    from overtile.cli.training import choose_settings, run_training
+    from overtile.cli.training import Choice, find_and_choose, run_training
 
     changes = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
     if spacing is not None:
         changes.append(f"spacing={f'[{spacing}]' if ',' in spacing else spacing}")
     changes += label_changes(labels_are.value, ignore, colours, repair=repair)
+    choice = Choice(
+        preset.value,
+        settings,
+        network,
+        start,
+        tuple(changes),
+        encoder_weights,
+        resumed=output if resume else None,
+    )
+    pairs, chosen = find_and_choose(images, labels, layout, choice)
     run_training(
-        images,
-        labels,
+        pairs,
         output,
-        choose_settings(preset.value, settings, network, start, changes, encoder_weights),
+        chosen,
         start=start,
         minutes=minutes,
         steps=steps,
@@ -274,9 +296,16 @@ def convert(
 @app.command()
 def evaluate(
     model: ModelFolder,
-    images: Images,
-    labels: Labels,
-    only: Annotated[str | None, typer.Option(help="Which images: 24:30, 0,10, names.")] = None,
+    images: DataSet,
+    labels: Labels = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="Which images, as in --holdout of training; by default those that the data set "
+            "keeps for validation and test, or all."
+        ),
+    ] = None,
+    layout: LayoutName = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page to this file.")] = None,
     prune: Prune = None,
     precision: Precision = None,
@@ -285,6 +314,8 @@ def evaluate(
     """Compare predictions with labels, by standard metrics."""
     from overtile.cli.evaluating import run_evaluation
     from overtile.io import check_free
+    from overtile.jobs import find_pairs
+    from overtile.layouts import scored
     from overtile.segmenter import load
 
     if report is not None:
@@ -292,7 +323,9 @@ def evaluate(
     segmenter = load(
         model, precision=precision.value if precision else "auto", inexact=True, prune=prune
     )
-    run_evaluation(segmenter, images, labels, only, report, overwrite=overwrite)
+    dimensions = segmenter.model.settings.network.dimensions
+    pairs = scored(find_pairs(images, labels, layout, dimensions), only)
+    run_evaluation(segmenter, pairs, report, overwrite=overwrite)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from overtile import layouts, report
+from overtile import report
 from overtile.cli.describing import describe_classes, describe_objective
 from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
@@ -24,18 +24,9 @@ EXAMPLES_SHOWN = 12
 
 
 def run_evaluation(
-    segmenter: Segmenter,
-    images: Path,
-    labels: Path,
-    only: str | None,
-    page: Path | None,
-    *,
-    overwrite: bool,
+    segmenter: Segmenter, pairs: Pairs, page: Path | None, *, overwrite: bool
 ) -> None:
     """Evaluate, print a table of scores, and write the report where one is asked for."""
-    pairs = layouts.pairs(images, labels, segmenter.model.settings.network.dimensions)
-    if only is not None:
-        pairs = layouts.select(pairs, only)
     evaluation = evaluate_with(segmenter, pairs)
     notes = _notes(segmenter, pairs)
     for sentence in notes:

@@ -42,7 +42,16 @@ class Activity(StrEnum):
 
 
 Images = Annotated[Path, typer.Argument(help="A folder, or a file, which may be a stack.")]
-Labels = Annotated[Path, typer.Argument(help="The same, with labels.")]
+DataSet = Annotated[
+    Path, typer.Argument(help="A data set, a CSV of pairs, or a folder or file of images.")
+]
+Labels = Annotated[
+    Path | None, typer.Argument(help="A folder or file of labels, where images were given.")
+]
+LayoutName = Annotated[
+    str | None,
+    typer.Option("--layout", help="Of the data set, such as voc or ctc-gold; else recognised."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 Meaning = Annotated[
     LabelsAre, typer.Option("--labels-are", help="What label values are; auto tells by them.")

@@ -16,6 +16,7 @@ from overtile.errors import DataError, OutputError, SettingsError
 from overtile.file_to_file import FilePrediction, PredictOptions, Told
 from overtile.image import Image, Plane, Planes, Sliceable
 from overtile.journal import Journal
+from overtile.layouts import image_folders, shown
 from overtile.pictures import overlay as draw
 from overtile.segmenter import Segmenter
 from overtile.settings import Precision
@@ -65,6 +66,12 @@ def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, P
         raise OutputError(f"{images} is a folder, so the output is one too: {output} names a file.")
     files = sorted(path for path in images.iterdir() if io.is_known(path))
     if not files:
+        inside = image_folders(images)
+        if inside:
+            raise DataError(
+                f"{images} holds no image itself, but a data set: give one of its folders of "
+                f"images, {shown(list(map(str, inside)))}."
+            )
         known = ", ".join(suffix for form in io.FORMATS for suffix in form.suffixes)
         raise DataError(f"{images} holds no image: expected {known}.")
     jobs = [(path, output / f"{path.stem}.tif") for path in files]

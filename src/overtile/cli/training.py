@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,50 @@ from overtile.cli.changing import change
 from overtile.cli.describing import describe_classes, describe_objective
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
+from overtile.layouts import Pairs, shown, split, straddling
 from overtile.presets import Preset, resolve
 from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
+from overtile.training.state import State
 
 
-def choose_settings(
-    preset: Preset,
-    file: Path | None,
-    network: str | None,
-    start: Path | None,
-    changes: list[str],
-    encoder_weights: str | None,
-) -> Settings:
-    """The settings that the options of a training ask for; changes are made last.
+@dataclass(frozen=True)
+class Choice:
+    """The options of a training that ask for settings; changes are made last.
+
+    A run that is resumed has its settings already.
+    """
+
+    preset: Preset
+    file: Path | None
+    network: str | None
+    start: Path | None
+    changes: tuple[str, ...]
+    encoder_weights: str | None
+    resumed: Path | None = None
+
+    @property
+    def leaves_dimensions_open(self) -> bool:
+        """Whether nothing says if the network is one for planes or for volumes."""
+        named = ("network.name=", "network.dimensions=")
+        said = (self.file, self.network, self.start, self.resumed)
+        return said == (None,) * 4 and not any(text.startswith(named) for text in self.changes)
+
+
+def find_and_choose(
+    images: Path, labels: Path | None, layout: str | None, choice: Choice
+) -> tuple[Pairs, Settings]:
+    """The pairs to train on, and settings that fit them; raises as each of the two."""
+    chosen = choose_settings(choice)
+    is_open = choice.leaves_dimensions_open
+    dimensions = None if is_open else chosen.network.dimensions
+    pairs = jobs.find_pairs(images, labels, layout, dimensions)
+    if is_open and pairs.dimensions == 3:
+        chosen = choose_settings(replace(choice, network=jobs.VOLUME_NETWORK))
+    return pairs, chosen
+
+
+def choose_settings(choice: Choice) -> Settings:
+    """The settings that are asked for.
 
     Raises
     ------
@@ -34,10 +66,12 @@ def choose_settings(
     ModelError
         The model to start from cannot be read.
     """
-    earlier = storage.load(start).settings if start is not None else None
-    chosen = resolve(preset if file is None else _read(file), network, earlier)
-    chosen = change(chosen, changes)
-    if encoder_weights is None:
+    if choice.resumed is not None and (begun := State(choice.resumed, resume=True).read()):
+        return begun.settings
+    earlier = storage.load(choice.start).settings if choice.start is not None else None
+    given = choice.preset if choice.file is None else _read(choice.file)
+    chosen = change(resolve(given, choice.network, earlier), choice.changes)
+    if choice.encoder_weights is None:
         return chosen
     if not isinstance(chosen.network, PretrainedSettings):
         able = [name for name, k in NETWORK_SETTINGS.items() if issubclass(k, PretrainedSettings)]
@@ -45,19 +79,20 @@ def choose_settings(
             f"--encoder-weights: the network {chosen.network.name} has no encoder that begins with "
             f"parameters of others: choose --network {' or '.join(able)}, or leave it out."
         )
-    return change(chosen, [f"network.encoder_weights={json.dumps(encoder_weights)}"])
+    return change(chosen, [f"network.encoder_weights={json.dumps(choice.encoder_weights)}"])
 
 
 def run_training(
-    images: Path, labels: Path, output: Path, settings: Settings, **options: Any
+    pairs: Pairs, output: Path, settings: Settings, holdout: str | None, **options: Any
 ) -> None:
-    """Train, with a progress bar, and say what came of it."""
+    """Say what will be learnt, train with a progress bar, and say what came of it."""
+    _describe(pairs, holdout)
     with training_progress() as tell:
         made = jobs.train(
-            images,
-            labels,
+            pairs,
             output=output,
             settings=settings,
+            holdout=holdout,
             started=STARTED,
             on_step=tell,
             **options,
@@ -86,6 +121,21 @@ def run_training(
             f"--inexact, and 'overtile inspect {output}' names the layers."
         )
     say(made.model.normalisation.reason)
+
+
+def _describe(pairs: Pairs, holdout: str | None) -> None:
+    """What was recognised, and what is held out of it, before anything starts."""
+    say(pairs.describe())
+    kept, held = split(pairs, holdout)
+    if held is None:
+        return
+    say(f"{len(held)} held out: {shown(held.names)}.")
+    if groups := straddling(kept, held):
+        note(
+            f"{shown(groups)}: some images of this group are trained on and some are held out. "
+            "Images of one group are alike, so that scores of these will look better than those "
+            "of new ones; --holdout takes names of groups."
+        )
 
 
 def _read(file: Path) -> Settings:

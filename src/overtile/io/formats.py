@@ -42,6 +42,9 @@ class Format:
         From the path of such a store to the store itself.
     finish
         What is to be done when all parts are written; None for nothing.
+    volumes
+        Whether a stack in such a file is one volume, as a scan of a patient is, unless the user
+        says otherwise; else it is a series of planes.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Format:
     create: Callable[[Path, Image, tuple[int, ...], Manner], Store] | None = None
     reopen: Callable[[Path], Store] | None = None
     finish: Callable[[Path], None] | None = None
+    volumes: bool = False
 
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

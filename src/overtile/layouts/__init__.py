@@ -2,168 +2,226 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from overtile import io
-from overtile.errors import DataError
-from overtile.labels import Hints, Label
-from overtile.layouts.folders import check_lengths, list_folder, pair_folders
-from overtile.layouts.selection import parse_range, positions
-from overtile.layouts.source import Content, PathLike, Source, list_planes, name_planes
+from overtile.errors import DataError, SettingsError
+from overtile.labels import Label
+from overtile.layouts.choosing import scored, select, split, straddling
+from overtile.layouts.folders import check_lengths, list_folder, pair_folders, shown
+from overtile.layouts.found import Found
+from overtile.layouts.pair import Pair, Pairs
+from overtile.layouts.selection import parse_range
+from overtile.layouts.sizes import bring_to, common_pixel_size
+from overtile.layouts.source import (
+    Content,
+    Opener,
+    PathLike,
+    Source,
+    file_planes,
+    list_planes,
+    name_planes,
+    opener_planes,
+)
+from overtile.layouts.table import LAYOUTS, Recognised, is_pairlist, recognise
+from overtile.layouts.tree import look
 from overtile.missing import find_missing, refuse_infinite
-from overtile.resample import PixelSize, factors, size_of_pixels
 
 __all__ = [
+    "LAYOUTS",
     "Content",
     "Pair",
     "Pairs",
     "Source",
     "bring_to",
+    "check_labelled",
     "check_pair",
     "common_pixel_size",
+    "image_folders",
     "list_images",
     "pairs",
     "parse_range",
+    "scored",
     "select",
+    "shown",
     "split",
+    "straddling",
 ]
 
-ROWS_SHOWN = 3
-NO_HINTS = Hints()
+MOST_FILES = 3
+"""Of a label in more files than this, the folder is named and not the first of them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """An image with its label, neither of them read yet.
-
-    Attributes
-    ----------
-    name
-        Of both.
-    image, label
-        The label is None where there is none.
-    group
-        Images of one group are alike, as neighbouring slices of a stack or tiles of one scene are:
-        an honest split keeps them on one side. By default the image is a group of its own.
-    part
-        Which part of the data set its layout puts it into; empty where it tells none.
-    """
-
-    name: str
-    image: Source
-    label: Source | None
-    group: str = ""
-    part: Literal["", "training", "validation", "test"] = ""
-
-    def read_label(self) -> Label:
-        """The label; there must be one."""
-        assert self.label is not None
-        return self.label.read_label(self.image)
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs in their order.
-
-    Attributes
-    ----------
-    members
-        At least one.
-    how
-        How images and labels were put together, as a phrase.
-    hints
-        What the data set says of its labels.
-    dimensions
-        2 of planes, 3 of volumes.
-    pixel_size
-        What all were brought to; None where they are as they came.
-    """
-
-    members: tuple[Pair, ...]
-    how: str
-    hints: Hints = NO_HINTS
-    dimensions: int = 2
-    pixel_size: PixelSize | None = None
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def __iter__(self) -> Iterator[Pair]:
-        return iter(self.members)
-
-    def __getitem__(self, place: int) -> Pair:
-        return self.members[place]
-
-    @property
-    def names(self) -> list[str]:
-        """The names, in order."""
-        return [pair.name for pair in self.members]
-
-    def describe(self) -> str:
-        """How many there are, how they were put together, and the first and the last of them."""
-        rows = [
-            f"  {pair.name}: {pair.image.origin}"
-            + (f" + {pair.label.origin}" if pair.label else "")
-            for pair in self.members
-        ]
-        if len(rows) > ROWS_SHOWN + 1:
-            rows[ROWS_SHOWN:-1] = ["  ..."]
-        noun = "image" if self.members[0].label is None else "pair"
-        plural = "" if len(self) == 1 else "s"
-        return "\n".join([f"{len(self)} {noun}{plural}, {self.how}", *rows])
-
-
-def pairs(images: Content, labels: Content | None = None, dimensions: int = 2) -> Pairs:
+def pairs(
+    images: Content,
+    labels: Content | None = None,
+    dimensions: int | None = None,
+    layout: str | None = None,
+) -> Pairs:
     """Images with their labels.
 
     Parameters
     ----------
     images, labels
-        Two folders, paired by the stems of their files (stacks inside page by page); or two files,
+        Two folders, paired by the names of their files (stacks inside page by page); or two files,
         arrays or lists of these, paired by position, plane by plane. Arrays are understood as
-        `overtile.image.as_image` says. Without labels: the images alone.
+        `overtile.image.as_image` says. Without labels: the folder of a data set in one of the
+        `LAYOUTS`, or a CSV of pairs; anything else is images alone.
     dimensions
         2: every plane of a stack is an image of its own. 3: a stack (z y x) is one volume, and of
-        a film (t z y x) there is one for each time.
+        a film (t z y x) there is one for each time. By default 3 where the layout or the format
+        says so, else 2.
+    layout
+        The name of the layout that the folder has; by default it is recognised.
 
     Raises
     ------
     DataError
-        Nothing there, no image in a folder, files without partner, different numbers, or an image
-        without axis z where volumes are asked for.
+        Nothing there, no image in a folder, files without partner, different numbers, an image
+        without axis z where volumes are asked for, or a choice between two ways to pair.
     FormatError
         A file whose format or directory is not understood.
+    SettingsError
+        No layout has this name, or labels are given beside it.
     """
     if labels is None:
-        alone = list_images(images, dimensions)
-        members = tuple(Pair(*plane, None) for plane in alone)
-        return Pairs(members, "without labels", dimensions=dimensions)
+        known = _recognise(images, layout)
+        return _alone(images, dimensions) if known is None else _of_layout(known, dimensions)
+    if layout is not None:
+        raise SettingsError(
+            f"The layout {layout} tells where labels lie, and labels were given as well: leave "
+            "out one of the two."
+        )
     if isinstance(images, PathLike) and isinstance(labels, PathLike):
         _check_different(Path(images), Path(labels))
     left_folder, right_folder = _folder(images), _folder(labels)
     if left_folder and right_folder:
-        found = pair_folders(left_folder, right_folder, dimensions)
-        how = "paired by file name"
-    elif left_folder or right_folder:
+        rows, how = pair_folders(look(left_folder), look(right_folder))
+        found = Found(rows, how)
+        dimensions = dimensions or _dimensions(found)
+        return Pairs(_members(found, None, dimensions), how, dimensions=dimensions)
+    if left_folder or right_folder:
         raise DataError(
             f"{left_folder or right_folder} is a folder, and what was given with it is not: "
             "expected images and labels both as folders, or both as files, arrays or lists."
         )
-    else:
-        left = list_planes(images, is_label=False, dimensions=dimensions)
-        right = list_planes(labels, is_label=True, dimensions=dimensions)
-        check_lengths([image for _, image in left], [label for _, label in right])
-        found = [
-            (name, image, label) for (name, image), (_, label) in zip(left, right, strict=True)
+    dimensions = dimensions or (3 if _first_is_volume(images) else 2)
+    left = list_planes(images, is_label=False, dimensions=dimensions)
+    right = list_planes(labels, is_label=True, dimensions=dimensions)
+    check_lengths([image for _, image in left], [label for _, label in right])
+    groups = _stacks(left)
+    members = [
+        Pair(name, image, label, group)
+        for (name, image), (_, label), group in zip(left, right, groups, strict=True)
+    ]
+    return Pairs(tuple(members), "paired by position", dimensions=dimensions)
+
+
+def _recognise(images: Content, layout: str | None) -> Recognised | None:
+    if isinstance(images, PathLike) and (_folder(images) or is_pairlist(Path(images))):
+        return recognise(Path(images), layout)
+    if layout is not None:
+        raise SettingsError(f"The layout {layout} is that of a folder, and another thing is given.")
+    return None
+
+
+def _alone(images: Content, dimensions: int | None) -> Pairs:
+    dimensions = dimensions or (3 if _first_is_volume(images) else 2)
+    alone = list_images(images, dimensions)
+    members = tuple(
+        Pair(*plane, None, group) for plane, group in zip(alone, _stacks(alone), strict=True)
+    )
+    return Pairs(members, "without labels", dimensions=dimensions)
+
+
+def _of_layout(known: Recognised, dimensions: int | None) -> Pairs:
+    found = known.found
+    dimensions = dimensions or _dimensions(found)
+    members = _members(found, known.root, dimensions)
+    return Pairs(members, found.how, found.hints, dimensions, known.layout, found.aside)
+
+
+def _members(found: Found, root: Path | None, dimensions: int) -> tuple[Pair, ...]:
+    """A pair for each plane (or volume) of the files that were found."""
+    members: list[Pair] = []
+    for row in found.rows:
+        images = _planes(row.image, root, False, dimensions)
+        labels = _planes(row.label, root, True, dimensions)
+        check_lengths(images, labels)
+        group = row.group or (row.name if len(images) > 1 else "")
+        members += [
+            Pair(name, image, label, group, row.part)
+            for (name, image), label in zip(name_planes(row.name, images), labels, strict=True)
         ]
-        how = "paired by position"
-    return Pairs(tuple(Pair(*parts) for parts in found), how, dimensions=dimensions)
+    return tuple(members)
+
+
+def _planes(
+    content: Path | Opener, root: Path | None, is_label: bool, dimensions: int
+) -> list[Source]:
+    if isinstance(content, Path):
+        return file_planes(content, _origin(content, root), is_label, dimensions)
+    there = [path for path in content.paths if path is not None]
+    many = len(there) > MOST_FILES and len({path.parent for path in there}) == 1
+    origin = _origin(there[0].parent if many else there[0], root)
+    origin += f" ({len(there)} files)" if many else f" and {len(there) - 1} more" * (len(there) > 1)
+    return opener_planes(content, origin, is_label, dimensions)
+
+
+def _origin(path: Path, root: Path | None) -> str:
+    """A path as it is shown: from the folder of the data set on."""
+    if root is None or not path.is_relative_to(root):
+        return f"{path.parent.name}/{path.name}"
+    return path.relative_to(root).as_posix()
+
+
+def _dimensions(found: Found) -> int:
+    if found.volumes is not None:
+        return 3 if found.volumes else 2
+    image = found.rows[0].image
+    path = image if isinstance(image, Path) else next(filter(None, image.paths))
+    return 3 if _is_volume(path) else 2
+
+
+def _first_is_volume(content: Content) -> bool:
+    """Whether the first file is one of volumes."""
+    folder = _folder(content)
+    if folder is not None:
+        files = look(folder).images
+        return bool(files) and _is_volume(files[0])
+    if not isinstance(content, PathLike) and isinstance(content, Sequence) and len(content):
+        content = content[0]
+    return isinstance(content, PathLike) and _is_volume(Path(content))
+
+
+def _is_volume(path: Path) -> bool:
+    """Whether a file has a format of volumes, and more than one plane."""
+    if not io.is_known(path) or not path.exists() or not io.format_of(path).volumes:
+        return False
+    image = io.open(path)
+    return dict(zip(image.axes, image.data.shape, strict=True)).get("z", 1) > 1
+
+
+def _stacks(planes: Sequence[tuple[str, Source]]) -> list[str]:
+    """The group of each plane: the stack, where several are of one."""
+    times = Counter(id(source.content) for _, source in planes)
+    return [
+        (name.rpartition("[")[0] or "stack") if times[id(source.content)] > 1 else ""
+        for name, source in planes
+    ]
+
+
+def image_folders(path: Path) -> list[Path]:
+    """The folders of a data set that hold its images; none where it is no data set."""
+    known = recognise(path)
+    images = [row.image for row in known.found.rows] if known else []
+    files = [i if isinstance(i, Path) else next(filter(None, i.paths)) for i in images]
+    return list(dict.fromkeys(file.parent for file in files))
 
 
 def list_images(content: Content, dimensions: int = 2) -> list[tuple[str, Source]]:
@@ -181,61 +239,21 @@ def list_images(content: Content, dimensions: int = 2) -> list[tuple[str, Source
     ]
 
 
-def select(pairs: Pairs, choice: str | Iterable[int]) -> Pairs:
-    """The pairs chosen by positions, ranges and names, as `selection.positions` reads them.
+def check_labelled(pairs: Pairs, given: object) -> None:
+    """Refuse images without labels.
 
     Raises
     ------
     DataError
-        A part of the choice that chooses nothing.
+        There are no labels.
     """
-    chosen = positions(choice, pairs.names)
-    return replace(pairs, members=tuple(pairs[place] for place in chosen))
-
-
-def split(pairs: Pairs, holdout: str | Iterable[int]) -> tuple[Pairs, Pairs]:
-    """The pairs to train on, and those held out.
-
-    Raises
-    ------
-    DataError
-        As `select`; or all pairs are held out.
-    """
-    held = set(positions(holdout, pairs.names))
-    kept = [place for place in range(len(pairs)) if place not in held]
-    if not kept:
+    if any(pair.label is None for pair in pairs):
+        known = "; ".join(f"{known.name}: {known.looks}" for known in LAYOUTS)
+        what = str(given) if isinstance(given, PathLike) else "What was given"
         raise DataError(
-            f"All {len(pairs)} images are held out, which leaves nothing to train on: hold out "
-            "fewer."
+            f"{what} holds images, and no labels were found with them. Give the labels as well, or "
+            f"a folder in one of the known layouts. {known}."
         )
-    return select(pairs, kept), select(pairs, sorted(held))
-
-
-def bring_to(pairs: Pairs, size: PixelSize) -> Pairs:
-    """The same pairs, resampled when they are read so that all have pixels of this size."""
-    members = tuple(
-        replace(
-            pair,
-            image=replace(pair.image, pixel_size=size),
-            label=None if pair.label is None else replace(pair.label, pixel_size=size),
-        )
-        for pair in pairs
-    )
-    return replace(pairs, members=members, pixel_size=size)
-
-
-def common_pixel_size(pairs: Pairs) -> PixelSize:
-    """The median size of a pixel along each axis, in the unit of the first image.
-
-    Raises
-    ------
-    DataError
-        An image states no size of its pixels, or units that cannot be converted.
-    """
-    first = size_of_pixels(pairs[0].image.open(), pairs.dimensions)
-    unit = PixelSize((1.0,) * pairs.dimensions, "" if first is None else first.unit)
-    sizes = [factors(pair.image.open(), unit, pair.image.origin) for pair in pairs]
-    return PixelSize(tuple(np.median(sizes, axis=0).tolist()), unit.unit)
 
 
 def _check_different(images: Path, labels: Path) -> None:

@@ -1,8 +1,9 @@
-"""Which images are meant by "24:30", "0,10,20", "-6:" or "0006R0*"."""
+"""Which images are meant by "24:30", "0,10,20", "-6:", "20%", "0006R0*" or "Tile 4"."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -42,16 +43,20 @@ def parse_range(text: str, count: int) -> range | None:
     return chosen
 
 
-def positions(choice: str | Iterable[int], names: Sequence[str]) -> list[int]:
+def positions(
+    choice: str | Iterable[int], keys: Sequence[Sequence[str]], groups: Sequence[str]
+) -> list[int]:
     """The positions chosen, in order, each once.
 
     Parameters
     ----------
     choice
         Numbers; or a text of parts between commas, each a position from 0 (from the end where
-        negative), a range, or a name, in which * stands for any letters.
-    names
-        Of the images.
+        negative), a range, a share in percent, or a name, in which * stands for any letters.
+    keys
+        Of each image: its name, and those of the group and the part that it is in.
+    groups
+        Of each image the one that it is in; a share takes whole ones.
 
     Raises
     ------
@@ -59,15 +64,18 @@ def positions(choice: str | Iterable[int], names: Sequence[str]) -> list[int]:
         A part that chooses nothing.
     """
     text = choice if isinstance(choice, str) else ",".join(map(str, choice))
-    chosen = {position for part in text.split(",") for position in _part(part.strip(), names)}
-    return sorted(chosen)
+    return sorted(
+        {position for part in text.split(",") for position in _part(part.strip(), keys, groups)}
+    )
 
 
-def _part(part: str, names: Sequence[str]) -> Iterable[int]:
-    count = len(names)
+def _part(part: str, keys: Sequence[Sequence[str]], groups: Sequence[str]) -> Iterable[int]:
+    count = len(keys)
     if (between := parse_range(part, count)) is not None:
         return between
-    if re.fullmatch(r"-?\d+", part):
+    if re.fullmatch(r"\d+(\.\d+)?%", part):
+        return _share(float(part[:-1]) / 100, groups)
+    if re.fullmatch(r"-?\d+", part) and not any(part in own[1:] for own in keys):
         if not -count <= int(part) < count:
             raise DataError(
                 f"There is no image {part}: expected a position from 0 to {count - 1}, or from "
@@ -75,10 +83,32 @@ def _part(part: str, names: Sequence[str]) -> Iterable[int]:
             )
         return [int(part) % count]
     pattern = part.replace("[", "[[]")  # names of planes hold brackets: only * is special
-    named = [place for place, name in enumerate(names) if fnmatchcase(name, pattern)]
+    named = [p for p, own in enumerate(keys) if any(fnmatchcase(key, pattern) for key in own)]
     if not named:
         raise DataError(
-            f"'{part}' chooses no image: expected a position (3), a range (24:30, -6:), or one of "
-            f"the names, in which * stands for any letters: {shown(names)}."
+            f"'{part}' chooses no image: expected a position (3), a range (24:30, -6:), a share "
+            "(20%), or one of the names of groups or images, in which * stands for any letters: "
+            f"{shown(list(dict.fromkeys(groups)))}."
         )
     return named
+
+
+def _share(share: float, groups: Sequence[str]) -> Iterable[int]:
+    """About this share, from the end: whole groups, or of a single one the block at its end.
+
+    Neighbours in a stack are alike, so a choice at random would hold out what is nearly known.
+    """
+    count, sizes = len(groups), Counter(groups)
+    wanted = max(1.0, share * count)
+    if not 0 < share < 1:
+        raise DataError(f"A share of {share:.0%} leaves nothing on one side: expected 1% to 99%.")
+    if len(sizes) == 1:
+        return range(count - round(wanted), count)
+    chosen: set[str] = set()
+    held = 0
+    for name, size in reversed(list(sizes.items())[1:]):
+        if chosen and abs(held + size - wanted) > abs(held - wanted):
+            break
+        chosen.add(name)
+        held += size
+    return [place for place, name in enumerate(groups) if name in chosen]

@@ -40,6 +40,10 @@ VOLUMES = (
 class Opener(Protocol):
     """Several files that are one image or label: its channels, or a file for each object."""
 
+    @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """The files; None for one that is missing."""
+
     def open(self, as_label: bool) -> Image:
         """The image, its data read where they are sliced."""
 
@@ -205,6 +209,13 @@ def file_planes(path: Path, origin: str, is_label: bool, dimensions: int) -> lis
             raise DataError(f"{origin} holds a single plane. {VOLUMES}")
         return [Source(origin, path, is_label=is_label)]
     return _image_planes(io.open(path, as_label=is_label), origin, is_label, dimensions)
+
+
+def opener_planes(opener: Opener, origin: str, is_label: bool, dimensions: int) -> list[Source]:
+    """The planes (or volumes) of several files that are one; raises as `list_planes` does."""
+    if dimensions == 2 and not any(path and io.format_of(path).stacks for path in opener.paths):
+        return [Source(origin, opener, is_label=is_label)]
+    return _image_planes(opener.open(is_label), origin, is_label, dimensions)
 
 
 def _image_planes(image: Any, origin: str, is_label: bool, dimensions: int) -> list[Source]:
