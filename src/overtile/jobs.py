@@ -69,6 +69,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     started: float | None = None,
+    on_understood: Callable[[str], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> Segmenter:
     """A segmenter trained on images and labels.
@@ -107,6 +108,8 @@ def train(
         Whether a model that `output` holds already may be replaced.
     started
         When the time budget began, on the clock of `time.monotonic`; by default now.
+    on_understood
+        Told what the labels mean, before anything that takes long.
     on_step
         Told every few steps how far training is.
 
@@ -153,6 +156,7 @@ def train(
         start=None if earlier is None else (_name_of(start), earlier.parameters),
         state=state,
         started=started,
+        on_understood=on_understood,
         on_step=on_step,
     )
     if folder is not None and state is not None:

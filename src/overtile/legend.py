@@ -39,6 +39,17 @@ class Legend:
     background: int | None = 0
 
     @property
+    def described(self) -> str:
+        """A line for each class: its id, its name, its colour and whether it is background."""
+        return "\n".join(
+            f"{place} {name} #{red:02X}{green:02X}{blue:02X}"
+            + (" (background)" if place == self.background else "")
+            for place, (name, (red, green, blue)) in enumerate(
+                zip(self.names, self.colours, strict=True)
+            )
+        )
+
+    @property
     def pictured(self) -> Legend:
         """The legend of a picture, whose class 0 is background, or nothing where none is."""
         if self.background == 0:

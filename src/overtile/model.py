@@ -58,6 +58,8 @@ class Classes(Frozen):
     ----------
     kind, names, values, colours, coding, ignored, background, palette
         Those of the meaning of the training labels.
+    reason
+        What was understood of the labels, and from what.
     labelled_share
         The share of the training pixels that are labelled.
     smallest_object_px
@@ -72,6 +74,7 @@ class Classes(Frozen):
     ignored: tuple[int, ...] = ()
     background: int | None = 0
     palette: dict[int, Colour] = pydantic.Field(default_factory=dict)
+    reason: str = ""
     labelled_share: float = 1.0
     smallest_object_px: int = 0
 

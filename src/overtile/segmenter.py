@@ -94,7 +94,7 @@ class Segmenter:
         """What label values meant in training."""
         known = self.model.classes.model_dump(exclude={"labelled_share", "smallest_object_px"})
         repair = self.model.settings.labels.repair
-        return LabelMeaning(**known, reason="As in training.", repair=repair)
+        return LabelMeaning(**known, repair=repair)
 
     def predict(
         self, image: Image | NDArray[Any], *, tile_px: int | None = None

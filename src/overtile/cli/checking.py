@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from overtile.cli.show import ERR, print_table, say
 from overtile.doctor import Finding, Row, examine
+from overtile.labels import LabelMeaning
 from overtile.layouts import Pairs
 from overtile.settings import LabelSettings
 
@@ -15,8 +16,8 @@ def print_examination(pairs: Pairs, labels: LabelSettings) -> bool:
     say(pairs.describe())
     report = examine(pairs, labels)
     columns = ["name", "size", "type", "channels", "intensities", "label values", "objects"]
-    instances = report.meaning is not None and report.meaning.kind == "instances"
-    print_table("Images and labels", columns, [_cells(row, instances) for row in report.rows])
+    rows = [_cells(row, report.meaning) for row in report.rows]
+    print_table("Images and labels", columns, rows)
     if report.meaning is not None:
         say(report.meaning.reason)
     for finding in report.shortened:
@@ -27,9 +28,11 @@ def print_examination(pairs: Pairs, labels: LabelSettings) -> bool:
     return report.ok
 
 
-def _cells(row: Row, instances: bool) -> list[str]:
-    shares = [f"{value}: {share:.1%}" for value, share in list(row.shares.items())[:VALUES_SHOWN]]
-    if instances:
+def _cells(row: Row, meaning: LabelMeaning | None) -> list[str]:
+    shown = str if meaning is None else meaning.shown
+    first = list(row.shares.items())[:VALUES_SHOWN]
+    shares = [f"{shown(value)}: {share:.1%}" for value, share in first]
+    if meaning is not None and meaning.kind == "instances":
         background = row.shares.get(0, 0.0)
         shares = [f"0: {background:.1%}", f"objects: {1 - background:.1%}"]
     elif len(row.shares) > VALUES_SHOWN:

@@ -79,6 +79,7 @@ def _content(
         ("Network", f"{chosen.network.name}, {chosen.network.padding} padding{pruned}"),
         ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
         ("Classes", describe_classes(model)),
+        ("Labels in training", model.classes.reason),
         ("Objective", describe_objective(model)),
         ("Intensities", model.normalisation.reason),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),

@@ -94,6 +94,7 @@ def run_training(
             settings=settings,
             holdout=holdout,
             started=STARTED,
+            on_understood=say,
             on_step=tell,
             **options,
         )

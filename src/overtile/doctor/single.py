@@ -132,7 +132,7 @@ def check_sizes(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> It
 def check_label(
     name: str, image: NDArray[Any], label: NDArray[Any], *, in_colour: bool = False
 ) -> tuple[LabelValues | None, list[Finding]]:
-    """The values of a label (*space), or colours, None without a meaning; and what was found."""
+    """The values or colours of a label (*space), None without a meaning, and what was found."""
     if label.dtype.kind == "f":
         nothing = np.isnan(label) & ~np.isnan(label).all()  # some pixels are not labelled
         odd = label[~(nothing | (np.isfinite(label) & (label == np.round(label))))]

@@ -52,6 +52,7 @@ def compare_labels(labels: Mapping[str, LabelValues], meaning: LabelMeaning) -> 
     if meaning.kind == "instances":
         yield from _single_pixels(labels)
         return
+    word = "colour" if meaning.coding == "colours" else "value"
     pixels: Counter[int] = Counter()
     where = defaultdict(list)
     for name, label in labels.items():
@@ -60,12 +61,13 @@ def compare_labels(labels: Mapping[str, LabelValues], meaning: LabelMeaning) -> 
             where[value].append(name)
     total = sum(pixels[value] for value in meaning.values)
     for value in meaning.values:
+        shown = meaning.shown(value)
         if pixels[value] < RARE * total:
-            found = f"Only {pixels[value]} of {total} labelled pixels have the value {value}."
+            found = f"Only {pixels[value]} of {total} labelled pixels have the {word} {shown}."
             remedy = "Label more of it, merge it with another class, or erase it if it is a slip."
             yield Finding("warning", where[value][0], found, remedy)
         elif len(where[value]) == 1 < len(labels):
-            found = f"The value {value} occurs in one label only."
+            found = f"The {word} {shown} occurs in one label only."
             remedy = "Label it in more images: one image cannot both be learnt from and held out."
             yield Finding("warning", where[value][0], found, remedy)
 

@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, PngImagePlugin
 
 from overtile.errors import FormatError
 from overtile.image import Colour, Image
@@ -47,7 +47,8 @@ def open_jpeg(path: Path, as_label: bool) -> Image:
 def write_png(path: Path, image: Image, manner: Manner) -> None:
     """One plane of uint8 or uint16, or an RGB one of uint8.
 
-    With a legend, a palette PNG: values of uint8 stay what they are and are shown in its colours.
+    With a legend, a palette PNG: values of uint8 stay what they are and are shown in its colours;
+    the text "Classes" tells their names.
 
     Raises
     ------
@@ -62,9 +63,11 @@ def write_png(path: Path, image: Image, manner: Manner) -> None:
             "expected one plane of uint8 or uint16, or 3 channels of uint8. A .tif holds it."
         )
     picture = Pillow.fromarray(np.ascontiguousarray(np.moveaxis(array, 0, -1) if rgb else array))
+    text = PngImagePlugin.PngInfo()
     if manner.legend is not None:
         picture.putpalette(manner.legend.table.tobytes())
-    picture.save(path, "PNG")
+        text.add_itxt("Classes", manner.legend.described)
+    picture.save(path, "PNG", pnginfo=text)
 
 
 def _decode(path: Path, as_label: bool) -> NDArray[np.uint8]:

@@ -39,7 +39,8 @@ def write_tiff(path: Path, image: Image, manner: Manner) -> None:
 
     Beyond 16 MiB it is tiled, and read from its source in bands of 512 rows; beyond 3 GB, where
     classic TIFF may end, it is a BigTIFF, which not every program reads. With
-    a legend, values of uint8 stay what they are and are shown in its colours. With overviews, there
+    a legend, values of uint8 stay what they are and are shown in its colours, and the description
+    tells the names. With overviews, there
     are smaller copies behind each page (SubIFDs), as `overtile.io.pyramid` makes them. Names in
     .ome.tif hold OME-XML. The spacing is kept: in OME-XML, else in the description that tifffile
     keeps, and for other programs as the resolution in y and x.
@@ -68,6 +69,8 @@ def write_tiff(path: Path, image: Image, manner: Manner) -> None:
         described |= for_ome(image)
     elif image.spacing is not None:
         described |= {"spacing": image.spacing, "unit": image.unit}
+    if manner.legend is not None and not ome:  # OME-XML has no place for them
+        described |= {"classes": manner.legend.described.split("\n")}
     how: dict[str, Any] = {
         "photometric": "rgb" if rgb else "minisblack" if manner.legend is None else "palette",
         "colormap": None if manner.legend is None else _table(manner.legend.table),

@@ -40,8 +40,9 @@ SHOWN = 12
 
 FREQUENT = 5e-3
 """To be repaired, a set has classes of at least this share, where they have no names."""
-APART = 64
-"""They lie farther apart than this in gray or colour, of 255: JPEG's stray values are nearer."""
+APART = 1 / 8
+"""They lie farther apart than this part of all gray levels or colours that are frequent: the stray
+values of JPEG that are frequent lie nearer. Up to 40, numbers are counted, and each may be one."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,15 @@ def _frequent(table: _Table, values: list[int]) -> list[int]:
     if len(named) >= 2:
         return named
     total = sum(table.pixels.values())
-    points = {value: np.array(_point(table, value)) for value in values}
+    frequent = [value for value in values if table.pixels[value] >= FREQUENT * total]
+    if not frequent or (table.coding == "numbers" and max(frequent) <= MOST_CLASSES):
+        return frequent
+    points = {value: np.array(_point(table, value)) for value in frequent}
+    span = np.ptp([*points.values()], axis=0)
     kept: list[int] = []
-    for value in sorted(values, key=lambda value: (-table.pixels[value], value)):
-        far = all(np.linalg.norm(points[value] - points[other]) > APART for other in kept)
-        if far and table.pixels[value] >= FREQUENT * total:
+    for value in sorted(frequent, key=lambda value: (-table.pixels[value], value)):
+        apart = (np.linalg.norm(points[value] - points[other]) for other in kept)
+        if all(distance > APART * np.linalg.norm(span) for distance in apart):
             kept.append(value)
     return sorted(kept)
 

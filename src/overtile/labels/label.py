@@ -98,8 +98,15 @@ def as_label(label: Label | NDArray[Any]) -> Label:
     return label if isinstance(label, Label) else Label(label)
 
 
-def whole_numbers(label: NDArray[Any]) -> NDArray[np.int64]:
+def whole_numbers(label: NDArray[Any], *, repair: bool = False) -> NDArray[np.int64]:
     """A label (y x) or (z y x) as integers, NaN as `NOT_A_NUMBER`.
+
+    Parameters
+    ----------
+    label
+        One number for each pixel.
+    repair
+        Whether values with a fraction, as interpolation leaves them, are rounded.
 
     Raises
     ------
@@ -114,6 +121,8 @@ def whole_numbers(label: NDArray[Any]) -> NDArray[np.int64]:
     if label.dtype.kind != "f":
         return label.astype(np.int64)
     missing = np.isnan(label)
+    if repair:
+        label = np.rint(label)
     with np.errstate(invalid="ignore"):  # infinity, refused below
         numbers = np.where(missing, 0, label).astype(np.int64)
     if not np.array_equal(numbers, np.where(missing, 0, label)):

@@ -99,7 +99,7 @@ class LabelMeaning:
         if stray.any():
             if not self.repair:
                 word = "colour" if self.coding == "colours" else "value"
-                first, known = self._shown(int(numbers[stray][0])), map(self._shown, self.values)
+                first, known = self.shown(int(numbers[stray][0])), map(self.shown, self.values)
                 raise DataError(
                     f"A label holds the {word} {first}, which is none of the classes "
                     f"{', '.join(known)}: expected the {word}s of the other labels. --repair takes "
@@ -109,8 +109,12 @@ class LabelMeaning:
         return ids
 
     def stray(self, label: Label | NDArray[Any]) -> NDArray[np.bool_]:
-        """Pixels (*space) of a label of classes that have the value of no class."""
-        return self._look_up(self._numbers(as_label(label)))[1]
+        """Pixels (*space) of a label of classes that have the value of no class, or a fraction."""
+        label = as_label(label)
+        found = self._look_up(self._numbers(label))[1]
+        if label.values.dtype.kind == "f":
+            found |= ~np.isnan(label.values) & (label.values != np.rint(label.values))
+        return found
 
     def objects(self, label: Label | NDArray[Any]) -> NDArray[np.int32]:
         """Object ids of a label (*space), 0 for background.
@@ -143,7 +147,7 @@ class LabelMeaning:
                 f"A label has {len(label.values)} channels, one for each class: expected one value "
                 "for each pixel, as in the other labels."
             )
-        numbers = whole_numbers(label.values)
+        numbers = whole_numbers(label.values, repair=self.repair)
         if self.coding == "colours":
             return colour_codes(numbers, label.coding, label.palette)
         return self._by_palette(numbers, label) if self._is_foreign(numbers, label) else numbers
@@ -211,7 +215,8 @@ class LabelMeaning:
         missing = np.isnan(values) | np.isin(values, self.ignored)
         return np.where(missing.any(axis=0), IGNORE, values != 0).astype(np.int16)
 
-    def _shown(self, value: int) -> str:
+    def shown(self, value: int) -> str:
+        """A value as people write it: a colour as #3C1098."""
         return written(value) if self.coding == "colours" else str(value)
 
 

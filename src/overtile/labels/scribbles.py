@@ -11,7 +11,7 @@ from overtile.labels.separation import touching
 EMPTY_SHARE = 0.85
 """So much of a label of strokes is 0, at least."""
 
-THIN = 1 / 4
+THIN = 1 / 6
 """A stroke is no wider than this part of the diagonal of its bounding box: cells and organs are
 wider, and a brush that fills an area as well."""
 
@@ -28,7 +28,7 @@ def looks_drawn(label: NDArray[np.int64]) -> bool:
     drawn = label != 0
     if not drawn.any() or drawn.mean() > 1 - EMPTY_SHARE:
         return False
-    top = np.iinfo(np.int64).max
+    top = 2**52  # filters compute in floats, which hold it exactly
     low = ndimage.minimum_filter(np.where(drawn, label, top), 3)
     high = ndimage.maximum_filter(np.where(drawn, label, -top), 3)
     if (drawn & (high != low)).any():

@@ -26,7 +26,7 @@ SURE_OBJECTS = 12
 
 
 class Seen:
-    """What is counted.
+    """What is counted; with `repair`, of values that are rounded first.
 
     Attributes
     ----------
@@ -43,7 +43,8 @@ class Seen:
         them, and in how many labels each is present, by the number of channels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, repair: bool = False) -> None:
+        self.repair = repair
         self.labels = 0
         self.codings: set[str] = set()
         self.numbers: Counter[int] = Counter()
@@ -63,7 +64,7 @@ class Seen:
             self._add_layers(label)
         if label.coding == "channels":
             return
-        numbers = whole_numbers(label.values)
+        numbers = whole_numbers(label.values, repair=self.repair)
         values, pixels = counted(numbers)
         self._add_codes(label, values, pixels)
         plain = np.where(numbers == NOT_A_NUMBER, 0, numbers)

@@ -66,7 +66,7 @@ def understand(
         value everywhere, too many values to be classes, labels of different kinds in one set, or
         labels that cannot be of this kind.
     """
-    seen = Seen()
+    seen = Seen(repair)
     for label in labels:
         seen.add(as_label(label))
     if seen.labels == 0:

@@ -38,6 +38,7 @@ def train(
     start: tuple[str, Arrays] | None = None,
     state: State | None = None,
     started: float | None = None,
+    on_understood: Callable[[str], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> Model:
     """Train a network on pairs.
@@ -58,6 +59,8 @@ def train(
         Where the run is kept while it goes on; it goes on from there where something is kept.
     started
         When the time budget began, on the clock of `time.monotonic`; by default now.
+    on_understood
+        Told what the labels mean, before anything that takes long.
     on_step
         Told every few steps how far training is.
 
@@ -73,6 +76,7 @@ def train(
     """
     started = time.monotonic() if started is None else started
     data = TrainingData(pairs, settings)
+    on_understood(data.meaning.reason)
     device = best_device()
     kept = state.read() if state is not None else None
     reuse = None

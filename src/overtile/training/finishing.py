@@ -66,6 +66,7 @@ def make_model(
             ignored=meaning.ignored,
             background=meaning.background,
             palette=meaning.palette,
+            reason=meaning.reason,
             labelled_share=data.labelled_share,
             smallest_object_px=_smallest_object(data.areas_px),
         ),
