@@ -69,16 +69,27 @@ def check(
         ),
     ] = None,
     layout: LayoutName = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="As for 'train': copies on both sides of it are found.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write one HTML page with pictures to this file.")
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Look at images and labels before any training, and say what is wrong and what to do."""
     from overtile import layouts
     from overtile.cli.changing import change, label_changes
     from overtile.cli.checking import print_examination
+    from overtile.io import check_free
     from overtile.settings import Settings
 
     pairs = layouts.pairs(images, labels, None if volumes is None else 3 if volumes else 2, layout)
+    if report is not None:
+        check_free(report, overwrite)
     says = label_changes(labels_are.value, ignore, colours, repair=repair)
-    if not print_examination(pairs, change(Settings(), says).labels):
+    chosen = change(Settings(), says).labels
+    if not print_examination(pairs, chosen, holdout, report, overwrite=overwrite):
         raise typer.Exit(2)
 
 

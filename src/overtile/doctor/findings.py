@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from overtile.labels import LabelMeaning
+
+Mark = Callable[[NDArray[Any]], NDArray[np.bool_]]
+"""From class ids, object ids or values (*space) to pixels (*space)."""
 
 MOST_ALIKE = 3
 """So many findings with one remedy are shown each, the others counted."""
@@ -56,12 +63,19 @@ class Finding:
         Of the pair; "" where it concerns all together.
     found, remedy
         A sentence that says what was found, and one that says what to do.
+    mark
+        For a picture: from what `marked` names (*space) to the pixels that it is about; None where
+        there are none to show.
+    marked
+        What is given to `mark`: class ids, object ids, or the values of the label as read.
     """
 
     severity: Literal["error", "warning"]
     name: str
     found: str
     remedy: str
+    mark: Mark | None = None
+    marked: Literal["classes", "objects", "values"] = "values"
 
 
 @dataclass(frozen=True)

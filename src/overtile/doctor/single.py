@@ -63,6 +63,13 @@ def count_values(label: NDArray[Any]) -> LabelValues:
     return LabelValues(values, pixels, counts)
 
 
+def find_specks(label: NDArray[Any]) -> NDArray[np.bool_]:
+    """The pixels (*space) of values whose regions are small on the average."""
+    counted = count_values(label)
+    stray = counted.values[counted.pixels <= SPECK_PX * counted.regions]
+    return np.isin(label, stray)
+
+
 def describe_image(name: str, image: NDArray[Any]) -> Row:
     """The row of an image (c *space), its label still left out."""
     finite = image[np.isfinite(image)]
@@ -130,13 +137,18 @@ def check_sizes(name: str, image: tuple[int, ...], label: tuple[int, ...]) -> It
 
 
 def check_label(
-    name: str, image: NDArray[Any], label: NDArray[Any], *, in_colour: bool = False
+    name: str,
+    image: NDArray[Any],
+    label: NDArray[Any],
+    *,
+    in_colour: bool = False,
+    repair: bool = False,
 ) -> tuple[LabelValues | None, list[Finding]]:
     """The values or colours of a label (*space), None without a meaning, and what was found."""
     if label.dtype.kind == "f":
         nothing = np.isnan(label) & ~np.isnan(label).all()  # some pixels are not labelled
         odd = label[~(nothing | (np.isfinite(label) & (label == np.round(label))))]
-        if odd.size:
+        if odd.size and not (repair and np.isfinite(odd).all()):
             found = f"The label holds values that are no whole numbers, such as {odd[0]:g}."
             remedy = "Save numbers of classes or objects; probabilities need a threshold first."
             return None, [Finding("error", name, found, remedy)]
@@ -145,7 +157,8 @@ def check_label(
         remedy = "Give the labels that belong to the images: one of the two came twice."
         return None, [Finding("error", name, found, remedy)]
     values = count_values(label)
-    if values.damaged or (in_colour and len(values.values) > MANY_COLOURS):
+    many = in_colour and len(values.values) > MANY_COLOURS
+    if (values.damaged or many) and not (repair and not looks_like_label(image)):
         return None, [_explain_specks(name, image, len(values.values))]
     if len(values.values) == 1:
         found = f"The label is empty: every pixel has the value {values.values[0]}."
@@ -166,7 +179,7 @@ def _explain_specks(name: str, image: NDArray[Any], count: int) -> Finding:
         "compression and smooth resizing leave them."
     )
     remedy = (
-        "Export it again as PNG or TIFF, resized, if at all, with nearest neighbour; with two "
-        "classes a threshold undoes the damage."
+        "Export it again as PNG or TIFF, resized, if at all, with nearest neighbour; or give "
+        "--repair, which takes each stray value for the nearest class."
     )
-    return Finding("error", name, found, remedy)
+    return Finding("error", name, found, remedy, find_specks)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from overtile.doctor.findings import Finding, Row
 from overtile.doctor.single import LabelValues
@@ -35,16 +39,22 @@ def compare_images(rows: Iterable[Row]) -> Iterator[Finding]:
         )
 
 
-def find_copies(fingerprints: Mapping[bytes, list[str]]) -> Iterator[Finding]:
-    """Images of the same pixels, by fingerprint."""
+def find_copies(
+    fingerprints: Mapping[bytes, list[str]], held_out: Collection[str]
+) -> Iterator[Finding]:
+    """Images of the same pixels, by fingerprint, and whether both sides of the split have them."""
     for names in fingerprints.values():
-        if len(names) > 1:
-            yield Finding(
-                "warning",
-                names[0],
-                f"The images {', '.join(names)} are identical.",
-                "Keep one: a held-out copy of a training image makes scores too good.",
-            )
+        if len(names) < 2:
+            continue
+        apart = [name for name in names if name in held_out]
+        if apart and len(apart) < len(names):
+            kept = next(name for name in names if name not in held_out)
+            found = f"The image is held out as {apart[0]} and trained on as {kept}."
+            remedy = "Leave one of them out: scores of an image that was trained on say nothing."
+        else:
+            found = f"The images {', '.join(names)} are identical."
+            remedy = "Keep one: a held-out copy of a training image makes scores too good."
+        yield Finding("warning", names[0], found, remedy)
 
 
 def compare_labels(labels: Mapping[str, LabelValues], meaning: LabelMeaning) -> Iterator[Finding]:
@@ -60,16 +70,20 @@ def compare_labels(labels: Mapping[str, LabelValues], meaning: LabelMeaning) -> 
             pixels[value] += count
             where[value].append(name)
     total = sum(pixels[value] for value in meaning.values)
-    for value in meaning.values:
+    for place, value in enumerate(meaning.values):
         shown = meaning.shown(value)
+        named = meaning.names[place] not in (shown, f"class {place}")
+        shown += f" ({meaning.names[place]})" if named else ""
+        mark = partial(np.equal, place)
         if pixels[value] < RARE * total:
             found = f"Only {pixels[value]} of {total} labelled pixels have the {word} {shown}."
             remedy = "Label more of it, merge it with another class, or erase it if it is a slip."
-            yield Finding("warning", where[value][0], found, remedy)
+            if value in where:
+                yield Finding("warning", where[value][0], found, remedy, mark, "classes")
         elif len(where[value]) == 1 < len(labels):
             found = f"The {word} {shown} occurs in one label only."
             remedy = "Label it in more images: one image cannot both be learnt from and held out."
-            yield Finding("warning", where[value][0], found, remedy)
+            yield Finding("warning", where[value][0], found, remedy, mark, "classes")
 
 
 def _single_pixels(labels: Mapping[str, LabelValues]) -> Iterator[Finding]:
@@ -79,7 +93,13 @@ def _single_pixels(labels: Mapping[str, LabelValues]) -> Iterator[Finding]:
         if single:
             found = f"{single} of {len(objects)} objects are a single pixel."
             remedy = "Erase them if they are left over from drawing."
-            yield Finding("warning", name, found, remedy)
+            yield Finding("warning", name, found, remedy, _alone, "objects")
+
+
+def _alone(ids: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Objects of a single pixel."""
+    values, place, counts = np.unique(ids, return_inverse=True, return_counts=True)
+    return np.asarray(((values > 0) & (counts == 1))[place].reshape(ids.shape))
 
 
 def _groups(names: Mapping[str, list[str]]) -> str:

@@ -13,7 +13,7 @@ from overtile import io
 from overtile.errors import DataError, SettingsError
 from overtile.labels import Label
 from overtile.layouts.choosing import scored, select, split, straddling
-from overtile.layouts.folders import check_lengths, list_folder, pair_folders, shown
+from overtile.layouts.folders import check_lengths, list_folder, pair_folders, shortened, shown
 from overtile.layouts.found import Found
 from overtile.layouts.pair import Pair, Pairs
 from overtile.layouts.selection import parse_range
@@ -48,6 +48,7 @@ __all__ = [
     "parse_range",
     "scored",
     "select",
+    "shortened",
     "shown",
     "split",
     "straddling",

@@ -156,7 +156,17 @@ def check_lengths(images: Sequence[Source], labels: Sequence[Source]) -> None:
         )
 
 
+MOST_LETTERS = 32
+"""Longer names are shown by their beginning and their end."""
+
+
+def shortened(name: str) -> str:
+    """A name by its beginning and its end where it is long: "4a424e0cb845c...f2a7794e656a794e"."""
+    half = MOST_LETTERS // 2 - 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}...{name[-half:]}"
+
+
 def shown(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(shortened, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")

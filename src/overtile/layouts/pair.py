@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from overtile.labels import Hints, Label
-from overtile.layouts.folders import shown
+from overtile.layouts.folders import shortened, shown
 from overtile.layouts.found import NO_HINTS, Part
 from overtile.layouts.source import Source
 from overtile.resample import PixelSize
@@ -112,8 +112,8 @@ class Pairs:
             parts: Counter[str] = Counter(pair.part or "no part" for pair in self.members)
             lines.append(f"  parts: {_counted(parts)}")
         rows = [
-            f"  {pair.name}: {pair.image.origin}"
-            + (f" + {pair.label.origin}" if pair.label else "")
+            f"  {shortened(pair.name)}: {_shortened_path(pair.image.origin)}"
+            + (f" + {_shortened_path(pair.label.origin)}" if pair.label else "")
             for pair in self.members
         ]
         if len(rows) > ROWS_SHOWN + 1:
@@ -126,3 +126,7 @@ class Pairs:
 def _counted(counts: Counter[str]) -> str:
     listed = [f"{name} ({count})" for name, count in counts.items()]
     return shown(listed) if len(listed) > GROUPS_SHOWN else ", ".join(listed)
+
+
+def _shortened_path(path: str) -> str:
+    return "/".join(shortened(part) for part in path.split("/"))

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from overtile import io, pictures
+from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.model import HistoryRow
 
@@ -127,12 +128,12 @@ def write_report(path: Path, content: ReportContent, *, overwrite: bool = False)
     OutputError
         The file exists, or cannot be written.
     """
-    page = _TEMPLATES.get_template("report.html.jinja").render(
+    page = TEMPLATES.get_template("report.html.jinja").render(
         content=content,
         rows=[(name, [number(score) for score in scores]) for name, scores in content.rows],
         spreads=[_spread(content, place) for place in range(len(content.columns))],
         legend=_legend(content.legend),
-        curve=_uri(pictures.curves(content.history), "image/svg+xml") if content.history else "",
+        curve=uri(pictures.curves(content.history), "image/svg+xml") if content.history else "",
         shown=[_show(example, content.legend) for example in content.examples],
     )
     with io.new_file(path, overwrite) as file:
@@ -175,19 +176,24 @@ def _ends(low: float, high: float) -> tuple[float, float]:
     return round(first * step, 9), round(max(last, first + 1) * step, 9)
 
 
+def rgb(colour: Colour) -> str:
+    """A colour as CSS has it."""
+    return "rgb({} {} {})".format(*colour)
+
+
 def _legend(legend: Legend | None) -> list[tuple[str, str]]:
     """(name, colour) of each class but background, where there are more than one."""
     if legend is None or len(legend.names) <= 2:
         return []
     return [
-        (name, "rgb({} {} {})".format(*colour))
+        (name, rgb(colour))
         for name, colour in zip(legend.names[1:], legend.colours[1:], strict=True)
     ]
 
 
 def _show(example: Example, legend: Legend | None) -> dict[str, str]:
     every = -(-max(example.truth.shape) // LARGEST_PX)
-    image = _shrink(example.image, every)
+    image = shrink(example.image, every)
     truth, prediction, truth_objects, predicted_objects = (
         ids[::every, ::every]
         for ids in (
@@ -203,12 +209,12 @@ def _show(example: Example, legend: Legend | None) -> dict[str, str]:
         "overlay": pictures.overlay(image, predicted_objects, truth_objects, legend=tints),
         "errors": pictures.error_map(image, truth, prediction),
     }
-    shown = {key: _uri(pictures.to_png(panel), "image/png") for key, panel in panels.items()}
+    shown = {key: uri(pictures.to_png(panel), "image/png") for key, panel in panels.items()}
     size = f" Shown at 1/{every} of its size." if every > 1 else ""
     return shown | {"name": example.name, "caption": example.caption, "size": size}
 
 
-def _shrink(image: NDArray[np.generic], every: int) -> NDArray[np.generic]:
+def shrink(image: NDArray[np.generic], every: int) -> NDArray[np.generic]:
     """The mean of blocks of `every` x `every` pixels, the last pixel repeated at the far sides."""
     if every == 1:
         return image
@@ -219,12 +225,12 @@ def _shrink(image: NDArray[np.generic], every: int) -> NDArray[np.generic]:
     return np.asarray(blocks.mean(axis=(2, 4)))
 
 
-def _uri(content: bytes, kind: str) -> str:
+def uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-_TEMPLATES = Environment(
-    loader=PackageLoader("overtile", "."),
+TEMPLATES = Environment(
+    loader=PackageLoader("overtile", "report"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
