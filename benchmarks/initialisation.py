@@ -75,7 +75,7 @@ class Data:
     def __init__(self, data: Path) -> None:
         folder = data / "isbi2012"
         pairs = layouts.pairs(folder / "train-volume.tif", folder / "train-labels.tif")
-        read = [(pair.image.read(), pair.label.read()) for pair in pairs if pair.label]
+        read = [(pair.image.read(), pair.read_label()) for pair in pairs]
         trained = [read[number] for number in TRAINED]
         self.meaning = understand((label for _, label in read), "auto")
         settings = presets.default_settings()

@@ -147,6 +147,7 @@ def test_inspect(model_folder: Path, image: Path, capsys: pytest.CaptureFixture[
     assert call("inspect", model_folder, "--image", image, "--precision", "float32") == 0
     said = capsys.readouterr().out
     for words in ("Grid 4 px, margin 22 px", "Exact in tiles.", "receptive field", "4,096 px",
+                  "Intensities are normalised by mean and standard deviation of the training",
                   "Two tilings of 120 x 140 px differ by", "0.000% of the pixels"):  # fmt: skip
         assert words in said, words
 

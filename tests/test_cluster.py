@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from overtile import executors, io
 from overtile.errors import DataError, MissingError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.journal import Journal
+from overtile.normalise import Normalisation
 from overtile.sample import draw_sample
 from overtile.segmenter import Segmenter
 
@@ -102,6 +104,22 @@ def test_a_killed_worker_costs_only_its_tiles(
         killer.join()
         assert workers[0].wait() == -signal.SIGKILL
     assert np.array_equal(io.open(target).data[()], model.predict(CELLS, tile_px=16))
+
+
+def test_workers_measure_the_image_and_leave_holes(model: Segmenter, tmp_path: Path) -> None:
+    own = Normalisation((), (), scheme="per-image")
+    Segmenter(replace(model.model, normalisation=own)).save(tmp_path / "own.model")
+    loaded = overtile.load(tmp_path / "own.model", precision="float32", threads=1)
+    image = CELLS.astype(np.float32)
+    image[20:90, 30:140] = np.nan
+    source, target = tmp_path / "holes.npy", tmp_path / "o.zarr"
+    np.save(source, image)
+    options = PredictOptions(tile_px=48, workers=1)
+    assert "measured first" in " ".join(loaded.prepare_file(source, target, options).notes)
+    loaded.predict_file(source, target, options)
+    got = io.open(target).data[()]
+    assert np.array_equal(got == 255, np.isnan(image))
+    assert np.array_equal(got, loaded.predict(image, tile_px=48))
 
 
 def test_a_failing_tile_says_where(model: Segmenter, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image as Pillow
 from overtile import io, jobs, layouts
 from overtile.cli import main
 from overtile.errors import DataError, SettingsError
+from overtile.file_to_file import PredictOptions
 from overtile.image import Image
 from overtile.labels import ClassHint, Hints, Label, LabelMeaning, told, understand
 from overtile.labels.told import read_table
@@ -497,6 +499,24 @@ class TestModel:
         made = load(work / "m", engine="torch")
         assert np.array_equal(made.predict(PHOTO), label.values)
         assert np.array_equal(made.meaning.class_map(label), label.values)
+
+    def test_measurements_name_the_class_of_each_object(self, work: Path) -> None:
+        """That whose mean probability over the object is highest, background left aside."""
+        made = load(work / "m", engine="torch")
+        io.write(work / "i.tif", Image(PHOTO, "yx"), overwrite=True)
+        for suffix in (".tif", ".zarr"):
+            options = PredictOptions(
+                "objects", measurements=work / "o.csv", overwrite=True, tile_px=16
+            )
+            made.predict_file(work / "i.tif", work / f"o{suffix}", options)
+            ids = made.objects(PHOTO)
+            assert np.array_equal(io.open(work / f"o{suffix}", as_label=True).data[()], ids)
+            likely = made.probabilities(PHOTO)
+            rows = list(csv.DictReader((work / "o.csv").read_text().splitlines()))
+            assert len(rows) == ids.max() > 0
+            for row in rows:
+                means = likely[1:, ids == int(row["id"])].mean(axis=1)
+                assert row["class"] == made.classes[1 + means.argmax()]
 
     def test_they_are_shown(self, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
         run("inspect", work / "m")

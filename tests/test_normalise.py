@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from overtile import io
+from overtile.cli.changing import change
 from overtile.errors import DataError, SettingsError
 from overtile.image import planes
 from overtile.missing import find_missing
@@ -122,6 +123,19 @@ class TestMeasuring:
                 error = np.sqrt(share * (1 - share) / 2000)
                 assert abs(seen.percentile(percent)[0] / 200_000 - share) < 5 * error
 
+    def test_blocks_of_many_channels_are_small(self) -> None:
+        class Wide:
+            shape, dtype, most = (200, 300, 500), np.dtype(np.uint8), 0
+
+            def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.uint8]:
+                part = np.broadcast_to(np.zeros((), np.uint8), self.shape)[key]
+                self.most = max(self.most, part.size)
+                return part[:, :1, :1]
+
+        image = Wide()
+        assert len(list(known_pixels(image))) == 3 * 4  # of 128 px
+        assert image.most <= 2**22
+
     @pytest.mark.parametrize("shape", [(1, 10, 11), (3, 4, 7), (2, 5, 6, 7)])
     @pytest.mark.usefixtures("_small_blocks")
     def test_every_known_pixel_is_seen_once(self, shape: Any) -> None:
@@ -203,6 +217,10 @@ class TestSchemes:
         assert got[0, 2] == 0
         assert np.array_equal(got[0, :2], -got[0, 3:])
         assert got[0, 0] == got[0, 1] == pytest.approx(-np.sqrt(3))  # of a uniform distribution
+
+    def test_a_window_on_the_command_line(self) -> None:
+        chosen = change(Settings(), ["normalisation.window=[-160, 240]"])
+        assert chosen.normalisation.window == (-160, 240)
 
     def test_the_window_of_what_is_labelled(self) -> None:
         image = noise(0, 100, (1, 60, 60))
@@ -310,7 +328,11 @@ class TestChoice:
             (("ct", "CT"), "window"),
             (("CT", "PET"), "per-image"),
             (("MRI",), "per-image"),
-            (("T1w", "FLAIR"), "per-image"),
+            (("T1w", "FLAIR", "T2*", "MR_T1"), "per-image"),
+            (("Magnetic Resonance Imaging",), "per-image"),
+            (("CT angiography", "CTA"), "window"),
+            (("mRNA",), "mean-std"),
+            (("CTCF stain",), "mean-std"),
             (("fluorescence",), "mean-std"),
             (("cytoplasm", "pdac stain"), "mean-std"),
         ],

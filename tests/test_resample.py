@@ -67,6 +67,20 @@ def test_ids_are_those_of_the_nearest_pixel(old: tuple[int, ...], new: tuple[int
         assert (np.abs(where - at) <= far + 1e-9).all(axis=1).any()
 
 
+@settings(max_examples=60, deadline=None)
+@given(SIZES, SIZES)
+def test_missing_pixels_stay_where_they_are_and_spoil_no_others(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> None:
+    """Of a constant image everything is the constant, but what is nearest to a missing pixel."""
+    missing = RANDOM.random(old) < 0.2
+    array = np.where(missing, np.nan, 7.0)
+    found = Resampled(array, new, nearest=False)[()]
+    where = Resampled(missing.astype(np.uint8), new, nearest=True)[()] == 1
+    assert np.array_equal(np.isnan(found), where)
+    np.testing.assert_allclose(found[~where], 7)
+
+
 def test_integers_and_single_indices() -> None:
     array = RANDOM.integers(0, 60000, (3, 8, 9)).astype(np.uint16)
     made = Resampled(array, (3, 16, 18), nearest=False)

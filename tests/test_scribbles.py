@@ -200,9 +200,17 @@ def test_a_network_learns_cells_from_strokes() -> None:
         images.append(image)
         labels.append(label)
         truths.append(np.where(cells > 0, 2, 1).astype(np.uint8))
+    said: list[str] = []
     made = overtile.train(
-        images[:2], labels[:2], steps=60, settings=SETTINGS, labels_are="scribbles"
+        images[:2],
+        labels[:2],
+        steps=60,
+        settings=SETTINGS,
+        labels_are="scribbles",
+        on_understood=said.append,
     )
+    assert said == [made.model.classes.reason]
+    assert "NOT LABELLED" in said[0]
     share = np.mean([(label > 0).mean() for label in labels[:2]])
     assert made.model.classes.labelled_share == pytest.approx(share)
     assert describe_objective(made.model) == (

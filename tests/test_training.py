@@ -28,6 +28,7 @@ from overtile.normalise import Normalisation
 from overtile.sample import draw_sample
 from overtile.settings import (
     AugmentSettings,
+    NormalisationSettings,
     OptimiserSettings,
     PixelWeightSettings,
     Settings,
@@ -565,6 +566,20 @@ class TestRuns:
         state.checkpoint.touch()
         with pytest.raises(DataError, match="was begun on other images"):
             overtile.train(images[:1], labels[:1], steps=1, output=tmp_path / "m", resume=True)
+
+    def test_a_resumed_run_keeps_its_settings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(training.loop, "CHECKPOINT_S", 0)
+        data, budget = layouts.pairs(*sample(1)), plan.Budget(steps=60)
+        scheme = NormalisationSettings(scheme="percentiles")
+        begun = SMALL.model_copy(update={"normalisation": scheme})
+        state = training.State(tmp_path / "m", resume=False)
+        training.train(data, begun, budget, state=state)
+        state = training.State(tmp_path / "m", resume=True)
+        made = training.train(data, SMALL, budget, state=state)
+        assert made.settings.normalisation == scheme
+        assert made.normalisation.scheme == "percentiles"
 
     def test_ctrl_c_leaves_a_usable_model(self, tmp_path: Path) -> None:
         def interrupt(_: training.Progress) -> None:

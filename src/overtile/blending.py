@@ -74,6 +74,8 @@ def _faded(
 def tile_mismatch(tiler: Tiler, image: Sliceable, *, exact: bool) -> Mismatch:
     """How far two tilings of an image (c *space) differ: in tiles of a half and of a third of it.
 
+    Missing pixels are left out.
+
     Parameters
     ----------
     exact
@@ -90,4 +92,5 @@ def tile_mismatch(tiler: Tiler, image: Sliceable, *, exact: bool) -> Mismatch:
             results.append(tiler.predict(image, step, "probabilities"))
         else:
             results.append(blended(tiler, image, step))
-    return mismatch(*results)
+    known = ~np.isnan(results[0][0])
+    return mismatch(*[result[:, known] for result in results])

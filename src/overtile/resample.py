@@ -184,13 +184,15 @@ class Resampled:
         part = self._nearest_at(centres) if self._nearest else self._linear_at(centres)
         return part.reshape([place.size for place in places if place.ndim])
 
-    def _nearest_at(self, centres: list[NDArray[np.float64]]) -> NDArray[Any]:
-        last = [size - 1 for size in self._data.shape]
-        # Half-way places go to the lower pixel, whichever parity it has.
-        indices = [
-            np.clip(np.ceil(at - 0.5).astype(np.intp), 0, end)
-            for at, end in zip(centres, last, strict=True)
+    def _nearest_to(self, centres: list[NDArray[np.float64]]) -> list[NDArray[np.intp]]:
+        """The nearest pixel along each axis; half-way places go to the lower one."""
+        return [
+            np.clip(np.ceil(at - 0.5).astype(np.intp), 0, size - 1)
+            for at, size in zip(centres, self._data.shape, strict=True)
         ]
+
+    def _nearest_at(self, centres: list[NDArray[np.float64]]) -> NDArray[Any]:
+        indices = self._nearest_to(centres)
         starts = [int(index.min()) for index in indices]
         block = self._block(starts, [int(index.max()) + 1 for index in indices])
         inside = [index - start for index, start in zip(indices, starts, strict=True)]
@@ -204,9 +206,23 @@ class Resampled:
             for at, far, size in ends
         ]
         block = self._block(*[[span[end] for span in spans] for end in (0, 1)]).astype(self.dtype)
-        for axis, (sigma, at, (start, _)) in enumerate(
-            zip(self._sigmas, centres, spans, strict=True)
-        ):
+        missing = np.isnan(block)
+        starts = [start for start, _ in spans]
+        if not missing.any():
+            return self._interpolated(block, centres, starts)
+        # Missing pixels weigh nothing, and the pixels nearest to them are missing.
+        block[missing] = 0
+        values = self._interpolated(block, centres, starts)
+        weights = self._interpolated((~missing).astype(self.dtype), centres, starts)
+        nearest = np.ix_(*[i - s for i, s in zip(self._nearest_to(centres), starts, strict=True)])
+        weights[missing[nearest] | (weights == 0)] = np.nan
+        return np.asarray(values / weights)
+
+    def _interpolated(
+        self, block: NDArray[Any], centres: list[NDArray[np.float64]], starts: list[int]
+    ) -> NDArray[Any]:
+        """Values of a block, which begins at these pixels, around places along each axis."""
+        for axis, (sigma, at, start) in enumerate(zip(self._sigmas, centres, starts, strict=True)):
             if self._steps[axis] == 1:
                 block = np.take(block, at.astype(np.intp) - start, axis)
                 continue

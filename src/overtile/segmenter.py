@@ -18,9 +18,10 @@ import overtile.model as storage
 from overtile.engines.choice import Name, choose_engine
 from overtile.executors import connected
 from overtile.file_to_file import FilePrediction, PredictOptions
-from overtile.image import Image, as_image
+from overtile.image import Image, Planes, as_image
 from overtile.labels import LabelMeaning
 from overtile.legend import Legend
+from overtile.missing import clear_missing
 from overtile.model import Model
 from overtile.objects import ObjectSettings, find_objects
 from overtile.prediction import Predictor
@@ -164,16 +165,23 @@ class Segmenter:
         """
         image = _image(image)
         foreground = self.predictor.predict(image, "foreground", tile_px=tile_px)
-        sizes = foreground.shape[-self.model.settings.network.dimensions :]
+        space = self.model.settings.network.dimensions
+        sizes = foreground.shape[-space:]
         settings = self._objects_are(image, sizes, seed_threshold)
-        planes = foreground.reshape(-1, *sizes)
-        found = [find_objects(plane, **vars(settings)) for plane in planes]
+        planes = Planes(image, space)
+        found = []
+        for number, likely in enumerate(foreground.reshape(-1, *sizes)):
+            ids = find_objects(likely, **vars(settings))
+            clear_missing(ids, planes[number], [tuple(slice(0, size) for size in sizes)])
+            found.append(ids)
         return np.stack(found).reshape(foreground.shape)
 
     def find_objects(self, probabilities: NDArray[np.float32], image: Image) -> NDArray[np.int32]:
         """The objects (*space) of the probabilities (k *space) of an image, as `objects` does."""
-        foreground = np.nan_to_num(1 - probabilities[0])
-        return find_objects(foreground, **vars(self._objects_are(image, foreground.shape)))
+        missing = np.isnan(probabilities[0])
+        settings = self._objects_are(image, missing.shape)
+        found = find_objects(np.where(missing, 0, 1 - probabilities[0]), **vars(settings))
+        return np.where(missing, 0, found)
 
     def _objects_are(
         self, image: Image, sizes: tuple[int, ...], seed_threshold: float | None = None

@@ -132,7 +132,7 @@ class Tiler:
             Not even the smallest part fits.
         """
         missing = loaded.missing
-        if missing is not None and missing.all() and kind != "probabilities":
+        if missing is not None and missing.all() and kind != "probabilities" and not self.overlap:
             empty = np.empty(missing.shape, np.uint8 if kind == "classes" else np.float32)
             return say_missing(empty, missing, kind)
         size = int(np.prod(tile.read_shape))

@@ -21,7 +21,7 @@ from overtile import io
 from overtile.engines.choice import LIBRARIES
 from overtile.executors import Job, Work, in_this_process, on_cluster, open_image
 from overtile.file_to_file.checks import check_begun, check_executor, check_format, count_needs
-from overtile.file_to_file.joining import object_block, write_objects
+from overtile.file_to_file.joining import Staged, object_block, write_objects
 from overtile.file_to_file.options import Content, PredictOptions
 from overtile.image import Image, Planes, Sliceable, Store
 from overtile.journal import Journal, Run
@@ -85,17 +85,19 @@ class FilePrediction:
         self.own = Planes(self.image, len(self.planes.space))
         self.is_resampled = self.planes.image is not self.image
         self.kind = self._staged()
-        if self.kind == "foreground":
+        if options.content == "objects":
             predictor.check_background()
-        layers = channels_of(
-            predictor.model, "foreground" if options.content == "objects" else options.content
-        )
+        written: Kind = "foreground" if options.content == "objects" else options.content
+        layers = channels_of(predictor.model, written)
         self.axes, self.shape = self.own.axes_of(layers)
+        self.staged = self.planes.axes_of(channels_of(predictor.model, self.kind))
         self.journal = Journal(output)
         check_format(output, self.form, options.content, len(self.planes) * (layers or 1))
         check_executor(options, predictor, self._pixels_path(self.kind))
         check_begun(self.journal, options)
-        needs = count_needs(predictor, self.planes, self.form, options.content, self.shape)
+        needs = count_needs(
+            predictor, self.planes, self.form, options.content, self.shape, self.staged[1]
+        )
         self.notes = needs.notes
         self.plan = self._planned(needs.memory)
         self.tiles = cut(
@@ -116,9 +118,11 @@ class FilePrediction:
     def _staged(self) -> Kind:
         """What the network is asked for: what the content is made of at the end."""
         content = self.options.content
-        if content == "objects":
-            return "foreground"
-        return "probabilities" if self.is_resampled else content
+        if content != "objects":
+            return "probabilities" if self.is_resampled else content
+        # With several classes, the class of each object is that of its mean probability.
+        several = len(self.predictor.model.classes.names) > 2
+        return "probabilities" if several and self.options.measurements else "foreground"
 
     def _planned(self, kept_bytes: int) -> TilePlan:
         """The tiles: those it was begun with, or else what is fastest now."""
@@ -190,8 +194,12 @@ class FilePrediction:
             ids = self._create(path, like, block)
             larger = math.prod(self.own.shape) / math.prod(self.planes.shape)
             settings = self.predictor.objects_are(self.options.seed_threshold, larger)
-            foreground = self._on_own_pixels(work.store)
-            write_objects(foreground, ids, self.own, self.axes, settings, self.options)
+            axes = self.staged[0]
+            if self.is_resampled:
+                axes, _ = self.own.axes_of(channels_of(self.predictor.model, self.kind))
+            names = self.predictor.model.classes.names
+            staged = Staged(self._on_own_pixels(work.store), axes, names)
+            write_objects(staged, ids, self.own, self.axes, settings, self.options)
         self._finish()
 
     def _blend(self, work: Work) -> None:
@@ -208,24 +216,24 @@ class FilePrediction:
 
     def _work(self) -> Work:
         tiler, path = self.predictor.tiler, self._pixels_path(self.kind)
-        axes, shape = self.planes.axes_of(channels_of(self.predictor.model, self.kind))
         if path.exists() and self.journal.done():
             store = io.reopen(path)
         else:  # also where it was killed while the store was made, or moved to its name
             self.journal.forget_tiles()
             dtype = np.dtype(np.uint8 if self.kind == "classes" else np.float32)
-            like = self._like(_Blank(self.shape, dtype))
-            if self.is_resampled:
-                like = Image(_Blank(shape, dtype), axes)
+            axes, shape = self.staged
+            blank = _Blank(shape, dtype)
+            alike = axes == self.axes and not self.is_resampled
+            like = self._like(blank) if alike else Image(blank, axes)
             store = self._create(path, like, self.plan.step)
-        return Work(tiler, self.planes, store, axes, self.kind, self.tiles)
+        return Work(tiler, self.planes, store, self.staged[0], self.kind, self.tiles)
 
     def _on_own_pixels(self, staged: Sliceable) -> Sliceable:
         """What the tiles have written, on the pixels of the image."""
         if not self.is_resampled:
             return staged
         content = self.options.content
-        kind: Kind = "foreground" if content == "objects" else content
+        kind = self.kind if content == "objects" else content
         return self.predictor.brought_back(staged, self.own, kind)
 
     def _create(self, path: Path, like: Image, sides: tuple[int, ...]) -> Store:

@@ -107,15 +107,22 @@ class Needs:
 
 
 def count_needs(
-    predictor: Predictor, planes: Planes, form: Format, content: Content, shape: tuple[int, ...]
+    predictor: Predictor,
+    planes: Planes,
+    form: Format,
+    content: Content,
+    shape: tuple[int, ...],
+    staged: tuple[int, ...],
 ) -> Needs:
-    """The memory beside tiles, and the disk, for a result of this shape."""
+    """The memory beside tiles, and the disk, for a result of this shape, from what is staged."""
     memory, notes = OVERHEAD_BYTES, []
     if not planes.image.by_window:
         data = planes.image.data
         size = math.prod(data.shape) * data.dtype.itemsize
         memory += size
         notes.append(f"The image cannot be read by window: its pixels take {mebibytes(size)}.")
+    if predictor.model.normalisation.scheme == "per-image":
+        notes.append("Its own mean and deviation are measured first: every pixel is read twice.")
     result = math.prod(shape) * PIXEL_BYTES[content]
     if not form.stacks:
         memory += result
@@ -129,6 +136,7 @@ def count_needs(
         memory += plane
         notes.append(f"Blended tiles of a plane are held in memory: {mebibytes(plane)}.")
     # Once more where it is converted at the end, and for the foreground of objects.
-    copies = (1 if form.create is not None else 2) + (content == "objects")
-    notes.append(f"Up to {mebibytes(copies * result)} of disk are needed.")
-    return Needs(memory, copies * result, tuple(notes))
+    disk = (1 if form.create is not None else 2) * result
+    disk += math.prod(staged) * PIXEL_BYTES["probabilities"] if content == "objects" else 0
+    notes.append(f"Up to {mebibytes(disk)} of disk are needed.")
+    return Needs(memory, disk, tuple(notes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,8 +38,12 @@ LARGEST = 1e37
 NAMED = 4
 """So many channels are named in a sentence."""
 
-CT = re.compile(r"ct\b|.*computed tomography", re.IGNORECASE)
-MR = re.compile(r"mr|t1|t2|flair|adc\b|dwi|swi\b|pd\b|.*magnetic resonance", re.IGNORECASE)
+CT = re.compile(r"(cta?|.*computed tomography)(?![a-z0-9])", re.IGNORECASE)
+MR = re.compile(
+    r"(mr[ai]?|t[12](w|c|ce|gd)?|flair|adc|dwi|swi|pd|.*magnetic resonance)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+"""Modalities as they are written; letters behind make another word of them, such as mRNA."""
 
 
 def choose_normalisation(
@@ -70,6 +75,20 @@ def choose_normalisation(
     for image, foreground in images:
         seen.add(image, foreground)
     seen.refuse_useless()
+    made = _fitting(seen, settings, modalities)
+    if not seen.missing:
+        return made
+    share = seen.missing / (seen.missing + seen.all.count)
+    left_out = (
+        f"{seen.missing} missing pixels ({share:.1%} of all) are left out, and weigh nothing."
+    )
+    return replace(made, reason=f"{made.reason} {left_out}")
+
+
+def _fitting(
+    seen: _Seen, settings: NormalisationSettings, modalities: Sequence[str]
+) -> Normalisation:
+    """The normalisation of the scheme that is set, or that fits."""
     if settings.window is not None:
         return _window(np.array([settings.window] * seen.channels), "as you said")
     scheme, why = (
@@ -189,12 +208,14 @@ class _Seen:
         Of each image, per channel.
     zeros, negative
         How many pixels are 0 in all channels; whether any is negative.
+    missing
+        How many pixels are.
     """
 
     def __init__(self) -> None:
         self.channels = 0
         self.deviations: list[NDArray[np.float64]] = []
-        self.zeros, self.negative = 0, False
+        self.zeros, self.negative, self.missing = 0, False, 0
 
     def add(self, image: NDArray[Any], foreground: NDArray[np.bool_]) -> None:
         """One image more."""
@@ -210,6 +231,7 @@ class _Seen:
             self.negative = self.negative or bool((values < 0).any())
         for values in known_pixels(image, inside=foreground):
             self.labelled.add(values)
+        self.missing += image[0].size - here.count
         self.deviations.append(here.std)
         self.all.merge(here)
 

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from overtile.image import Sliceable
 
 BLOCK_PX = {2: 1024, 3: 128}
-"""Side of what is looked at together, by dimensions: 8 to 16 MiB of float64 for each channel."""
+"""Side of what is looked at together, by dimensions ..."""
+
+MOST_VALUES = 2**22
+"""... halved until it holds no more values, of all channels: 32 MiB in float64."""
 
 SAMPLE = 2**17
 """Pixels kept where values are not counted. The share of all pixels below what is taken for the
@@ -25,9 +28,11 @@ COUNTED_CHANNELS = 16
 """... up to so many channels, because the counts of one take 512 KiB."""
 
 
-def blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+def blocks(channels: int, shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Disjoint windows that cover an image of this shape (*space), in a fixed order."""
     side = BLOCK_PX[len(shape)]
+    while side > 1 and channels * side ** len(shape) > MOST_VALUES:
+        side //= 2
     starts = [range(0, size, side) for size in shape]
     for corner in product(*starts):
         yield tuple(slice(start, start + side) for start in corner)
@@ -48,7 +53,8 @@ def known_pixels(
     inside
         Where pixels are taken (*space); by default everywhere.
     """
-    for block in blocks(tuple(image.shape[1:])):
+    channels, *shape = image.shape
+    for block in blocks(channels, tuple(shape)):
         part = np.asarray(image[(slice(None), *block)])
         values = part.reshape(len(part), -1) if inside is None else part[:, inside[block]]
         if values.dtype.kind == "f":

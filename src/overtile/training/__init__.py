@@ -75,14 +75,15 @@ def train(
         The parameters that an encoder was to begin with do not fit it, or cannot be had.
     """
     started = time.monotonic() if started is None else started
+    kept = state.read() if state is not None else None
+    settings = settings if kept is None else kept.settings
     data = TrainingData(pairs, settings)
     on_understood(data.meaning.reason)
     device = best_device()
-    kept = state.read() if state is not None else None
     reuse = None
     if kept is not None:
         data.check_same(kept.images)
-        settings, steps, reuse = kept.settings, kept.steps, kept.started_from
+        steps, reuse = kept.steps, kept.started_from
         network = networks.build(settings.network, settings.seed)
         deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
     else:
