@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import sys
 import threading
@@ -195,6 +196,20 @@ def test_names_of_bands_are_those_of_channels(tmp_path: Path) -> None:
     with rasterio.open(path, "r+") as dataset:
         dataset.descriptions = ("red", "near infrared")
     assert io.open(path).channel_names == ("red", "near infrared")
+    path = write(tmp_path / "b.tif", noise((1, 5, 6)))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = ("Band 1",)
+    assert io.open(path).channel_names == ()  # without an axis of channels, none has a name
+
+
+def test_a_world_file_places_a_plain_tiff(tmp_path: Path) -> None:
+    """ESRI's six lines: a, d, b, e, and the centre of the first pixel."""
+    array = noise((9, 11))
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    (tmp_path / "a.tfw").write_text("2\n0\n0\n-4\n101\n298\n")
+    image = io.open(tmp_path / "a.tif")
+    assert image.frame == Georeference("", (2, 0, 100, 0, -4, 300))
+    assert np.array_equal(image.data[()], array)
 
 
 def test_ground_control_points_alone_are_no_frame(tmp_path: Path) -> None:
@@ -250,6 +265,27 @@ def test_a_file_that_was_replaced_is_read_anew_and_readers_are_pickled(tmp_path:
     write(path, noise((1, 20, 30), seed=1))
     copy = pickle.loads(pickle.dumps(io.open(path)))
     assert np.array_equal(copy.data[()], noise((20, 30), seed=1))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.skipif(sys.platform == "win32", reason="no processes are forked there")
+def test_forked_processes_do_not_share_an_open_file(tmp_path: Path) -> None:
+    array = noise((1, 400, 300))
+    image = io.open(write(tmp_path / "a.tif", array, blockysize=1))
+    assert np.array_equal(image.data[:2], array[0, :2])  # the file stays open
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_compare, args=(image.data, array[0])) for _ in range(3)]
+    for child in children:
+        child.start()
+    _compare(image.data, array[0])
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0, 0, 0]
+
+
+def _compare(data: Any, want: NDArray[Any]) -> None:
+    for row in range(len(want)):
+        assert np.array_equal(data[row], want[row])
 
 
 @pytest.mark.parametrize("compress", [None, "deflate"])

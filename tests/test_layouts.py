@@ -422,6 +422,8 @@ def test_formats_of_volumes_decide_unless_it_is_said(
         layouts.pairs(folders[0]),
     ):
         assert (len(found), found.dimensions) == (1, 3)
+    assert layouts.pairs(folders[0]).describe().startswith("1 volume, without labels")
+    assert layouts.pairs(*folders).describe().startswith("1 pair of volumes, paired by file name")
     assert len(layouts.pairs(tmp_path, dimensions=2)) == 3
     io.write(files[0], Image(picture(0), "yx"), overwrite=True)
     assert layouts.pairs(files[0]).dimensions == 2

@@ -13,6 +13,7 @@ from overtile import io, layouts
 from overtile.errors import DataError, SettingsError
 from overtile.image import Image
 from overtile.labels import ClassHint
+from overtile.layouts.openers import Objects
 from overtile.layouts.table import recognise
 from overtile.layouts.tree import look
 
@@ -119,6 +120,17 @@ def test_a_mask_for_each_class_in_folders(tmp_path: Path) -> None:
         layouts.pairs(tmp_path)
     draw("images/c.png", "images/d.png", under=tmp_path)
     with pytest.raises(DataError, match=r"image d\.png has no mask of any class .*car.d with any"):
+        layouts.pairs(tmp_path)
+
+
+def test_a_folder_of_objects_for_each_image(tmp_path: Path) -> None:
+    draw("images/a.png", "images/b.png", "masks/a/1.png", "masks/a/2.png", under=tmp_path)
+    draw("masks/b/1.png", under=tmp_path)
+    found = layouts.pairs(tmp_path)
+    assert rows(found)[0] == ("a", "images/a.png", "masks/a/1.png and 1 more")
+    assert found[1].read_label().values.max() == 1
+    draw("images/c.png", under=tmp_path)
+    with pytest.raises(DataError, match=r"for each of 2 images, one file an object, but not for c"):
         layouts.pairs(tmp_path)
 
 
@@ -508,9 +520,34 @@ def test_what_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
     draw("a.png", under=tmp_path)
     with pytest.raises(DataError, match=r"The folder .*a\.png cannot be read: Not a directory"):
         look(tmp_path / "a.png")
-    (tmp_path / "a.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.png"))
-    with pytest.raises(DataError, match=r"holds '\\xff\\xe9\.png', a name that is not valid UTF-8"):
-        layouts.pairs(tmp_path)
+    for content in (tmp_path / ("x" * 300), tmp_path / ("x" * 300 + ".png")):
+        for given in (content, [content]):
+            with pytest.raises(DataError, match="cannot be reached: File name too long"):
+                layouts.pairs(given)
+
+
+def test_names_that_are_no_utf8_are_read_and_shown_with_an_escape(tmp_path: Path) -> None:
+    strange = os.fsdecode(b"caf\xe9")
+    draw("one/images/a.png", "one/masks/a.png", under=tmp_path)
+    for path in ("one/images/{}.png", "one/masks/{}.png", "{}"):
+        old = tmp_path / path.format("a" if "." in path else "one")
+        old.rename(tmp_path / path.format(strange))
+    draw("two/images/a.png", "two/masks/a.png", under=tmp_path)
+    found = layouts.pairs(tmp_path)
+    assert [(p.name, p.group) for p in found] == [(r"caf\udce9",) * 2, ("a", "two")]
+    assert found[0].image.read().shape == (1, 4, 6)
+
+
+def test_files_that_are_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A format may know its files by more than their names, as DICOM does."""
+    for name in ("IM1", "notes"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(io, "is_known", lambda path: path.name == "IM1")
+    found = look(tmp_path)
+    assert found.images == (tmp_path / "IM1",)
+    assert found.others == (tmp_path / "notes",)
 
 
 def test_names_and_lists_decide_before_any_file_is_opened(
@@ -571,6 +608,16 @@ def test_the_real_decathlon(shared_data: Path) -> None:
     assert (known.layout, len(found.rows), found.volumes) == ("nnunet", 60, True)
     assert [c.name for c in found.hints.classes] == ["background", "Anterior", "Posterior"]
     assert found.hints.modalities == ("MRI",)
+
+
+def test_every_real_nucleus_has_an_id(shared_data: Path) -> None:
+    found = layouts.pairs(shared_data / "dsb2018")
+    for pair in found.members[::30]:
+        assert pair.label is not None
+        content = pair.label.content
+        assert isinstance(content, Objects)
+        ids = np.unique(pair.read_label().values)
+        assert np.array_equal(ids[ids > 0], np.arange(1, len(content.paths) + 1))
 
 
 def test_gold_of_real_films(shared_data: Path) -> None:

@@ -113,7 +113,8 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Instead of minutes.")] = None,
     preset: Annotated[Preset, typer.Option(help="The recipe.")] = Preset.default,
     network: Annotated[
-        str | None, typer.Option(help="One of 'overtile networks'; by default unet.")
+        str | None,
+        typer.Option(help="One of 'overtile networks'; by default unet, or unet3d for volumes."),
     ] = None,
     encoder_weights: Annotated[
         str | None,

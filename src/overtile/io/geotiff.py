@@ -80,7 +80,7 @@ def open_raster(path: Path, driver: str, as_label: bool) -> Image:
         size,
         "" if size is None else "meter",
         frame=frame,
-        channel_names=names if all(names) else (),
+        channel_names=names if len(names) > 1 and all(names) else (),
         palette=colours,
     )
 

@@ -29,7 +29,7 @@ from overtile.layouts.source import (
     opener_planes,
 )
 from overtile.layouts.table import LAYOUTS, Recognised, is_pairlist, recognise
-from overtile.layouts.tree import look
+from overtile.layouts.tree import as_text, check_reachable, is_there, look
 from overtile.missing import find_missing, refuse_infinite
 
 __all__ = [
@@ -90,6 +90,10 @@ def pairs(
     SettingsError
         No layout has this name, or labels are given beside it.
     """
+    for content in (images, labels):
+        for item in content if isinstance(content, list | tuple) else [content]:
+            if isinstance(item, PathLike):
+                check_reachable(Path(item))
     if labels is None:
         known = _recognise(images, layout)
         return _alone(images, dimensions) if known is None else _of_layout(known, dimensions)
@@ -154,7 +158,7 @@ def _members(found: Found, root: Path | None, dimensions: int) -> tuple[Pair, ..
         images = _planes(row.image, root, False, dimensions)
         labels = _planes(row.label, root, True, dimensions)
         check_lengths(images, labels)
-        group = row.group or (row.name if len(images) > 1 else "")
+        group = as_text(row.group or (row.name if len(images) > 1 else ""))
         members += [
             Pair(name, image, label, group, row.part)
             for (name, image), label in zip(name_planes(row.name, images), labels, strict=True)
@@ -202,7 +206,7 @@ def _first_is_volume(content: Content) -> bool:
 
 def _is_volume(path: Path) -> bool:
     """Whether a file has a format of volumes, and more than one plane."""
-    if not io.is_known(path) or not path.exists() or not io.format_of(path).volumes:
+    if not is_there(path) or not io.is_known(path) or not io.format_of(path).volumes:
         return False
     image = io.open(path)
     return dict(zip(image.axes, image.data.shape, strict=True)).get("z", 1) > 1

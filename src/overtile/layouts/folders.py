@@ -11,7 +11,7 @@ from overtile import io
 from overtile.errors import DataError
 from overtile.layouts.found import Row, with_own_names
 from overtile.layouts.names import describe_match, match_cores, part_of
-from overtile.layouts.openers import ClassMasks
+from overtile.layouts.openers import ClassMasks, Objects
 from overtile.layouts.source import Source, file_planes
 from overtile.layouts.tree import Folder, look
 
@@ -67,7 +67,8 @@ def pair_folders(images: Folder, labels: Folder) -> tuple[tuple[Row, ...], str]:
     """The images of a folder with the labels of another, and how they were paired.
 
     Either both hold files, or both the same sub-folders of files (parts or groups), or the labels
-    have a sub-folder for each class, with files named like the images.
+    have a sub-folder for each class, with files named like the images, or one for each image, with
+    a file for each object.
 
     Raises
     ------
@@ -76,7 +77,9 @@ def pair_folders(images: Folder, labels: Folder) -> tuple[tuple[Row, ...], str]:
     """
     if not labels.images and labels.folders:
         if images.images:
-            return _pair_classes(by_stem(images), labels)
+            left = by_stem(images)
+            of_images = all(path.name in left for path in labels.folders)
+            return _pair_objects(left, labels) if of_images else _pair_classes(left, labels)
         same = [path.name for path in images.folders if labels.has(path.name)]
         if same:
             return _pair_inside(same, images, labels)
@@ -96,6 +99,19 @@ def _pair_inside(same: list[str], images: Folder, labels: Folder) -> tuple[tuple
         part = part_of(name)
         rows += [replace(row, part=part, group="" if part else name) for row in inner]
     return with_own_names(rows), f"{how}, in each folder of images with that of labels"
+
+
+def _pair_objects(images: dict[str, Path], labels: Folder) -> tuple[tuple[Row, ...], str]:
+    """Every image with the folder of its name, one file an object."""
+    alone = [stem for stem in images if not (labels.has(stem) and labels.into(stem).images)]
+    if alone:
+        raise DataError(
+            f"{labels.path} has a folder of masks for each of {len(images) - len(alone)} images, "
+            f"one file an object, but not for {shown(alone)}. Add the masks (an empty one where "
+            "there is no object), or move these images elsewhere."
+        )
+    rows = [Row(s, image, Objects(labels.into(s).images)) for s, image in images.items()]
+    return tuple(rows), "one mask file for each object"
 
 
 def _pair_classes(images: dict[str, Path], labels: Folder) -> tuple[tuple[Row, ...], str]:

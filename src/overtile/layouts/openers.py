@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,11 +117,13 @@ class Objects:
         return _computed(first, "", np.dtype(np.int32), self._read)
 
     def _read(self) -> NDArray[Any]:
-        masks = _masks(self.paths)
-        ids = np.zeros(masks[0].shape, np.int32)
-        for place in sorted(range(len(masks)), key=lambda place: -int(masks[place].sum())):
-            ids[masks[place]] = place + 1
-        return ids
+        areas = [np.inf]  # of background: any object lies on top of it
+        ids: Any = None
+        for number, mask in enumerate(_masks(self.paths), start=1):
+            ids = np.zeros(mask.shape, np.int32) if ids is None else ids
+            areas.append(int(mask.sum()))
+            ids[mask & (np.array(areas)[ids] > areas[-1])] = number
+        return np.asarray(ids)
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,8 @@ class ClassMasks:
         return tuple(path for path in self.paths if path is not None)
 
     def _read(self) -> NDArray[Any]:
-        masks = iter(_masks(self._there))
-        read = [None if path is None else next(masks) for path in self.paths]
+        there = _masks(self._there)
+        read = [None if path is None else next(there) for path in self.paths]
         empty = next(np.zeros_like(mask) for mask in read if mask is not None)
         return np.stack([empty if mask is None else mask for mask in read]).astype(np.uint8)
 
@@ -193,16 +195,16 @@ def _computed(
     return replace(first, data=data, axes=axes, by_window=False, palette=(), channel_names=())
 
 
-def _masks(paths: tuple[Path, ...]) -> list[NDArray[np.bool_]]:
-    """Where each file is not 0, in any of its channels."""
-    images = [io.open(path, as_label=True) for path in paths]
-    _check_same(paths, [_sizes(image) for image in images])
-    masks = []
-    for image in images:
+def _masks(paths: tuple[Path, ...]) -> Iterator[NDArray[np.bool_]]:
+    """Where each file is not 0, in any of its channels; one after the other, to spare memory."""
+    first = None
+    for path in paths:
+        image = io.open(path, as_label=True)
+        first = _sizes(image) if first is None else first
+        _check_same((paths[0], path), [first, _sizes(image)])
         pixels = np.asarray(image.data[(slice(None),) * len(image.axes)]) != 0
         at = image.axes.find("c")
-        masks.append(pixels if at < 0 else pixels.any(axis=at))
-    return masks
+        yield pixels if at < 0 else pixels.any(axis=at)
 
 
 def _sizes(image: Image) -> dict[str, int]:

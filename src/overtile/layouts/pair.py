@@ -101,10 +101,10 @@ class Pairs:
 
     def describe(self) -> str:
         """How many there are, how they were recognised, and the first and the last of them."""
-        noun = "image" if self.members[0].label is None else "pair"
+        volumes, labelled = self.dimensions == 3, self.members[0].label is not None
+        noun = "pair" if labelled else "volume" if volumes else "image"
         head = f"{len(self)} {noun}{'s' * (len(self) != 1)}"
-        head += " of volumes" if self.dimensions == 3 else ""
-        head += f", {self.how}"
+        head += f"{' of volumes' * (volumes and labelled)}, {self.how}"
         lines = [f"Layout {self.layout}: {head}" if self.layout else head]
         if any(pair.group for pair in self.members) and len(self.groups) > 1:
             lines.append(f"  groups: {_counted(self.groups)}")

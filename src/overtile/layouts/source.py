@@ -20,6 +20,7 @@ from overtile import io
 from overtile.errors import DataError
 from overtile.image import Image, Planes, as_image
 from overtile.labels import Label
+from overtile.layouts.tree import as_text, is_there
 from overtile.resample import PixelSize, factors, rescaled
 
 PathLike = (str, os.PathLike)
@@ -202,7 +203,7 @@ def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple
 
 def file_planes(path: Path, origin: str, is_label: bool, dimensions: int) -> list[Source]:
     """The planes (or volumes) of a file, without decoding one; raises as `list_planes` does."""
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"There is no file or folder {path}: check the name.")
     if not io.format_of(path).stacks and path.is_file():
         if dimensions == 3:
@@ -234,6 +235,7 @@ def _image_planes(image: Any, origin: str, is_label: bool, dimensions: int) -> l
 
 def name_planes(name: str, planes: list[Source]) -> list[tuple[str, Source]]:
     """Each plane with its name: that of all, and where there are several its number, "name[3]"."""
+    name = as_text(name)
     if len(planes) == 1:
         return [(name, planes[0])]
     return [(f"{name}[{number}]", source) for number, source in enumerate(planes)]

@@ -13,7 +13,8 @@ from overtile.layouts.tree import Folder
 
 PHOTOS = (".jpg", ".jpeg")
 APART = (
-    "Put images and labels into two folders, or write a CSV of the pairs (columns image, label)."
+    "Give a stack and its labels as two files, put images and labels into two folders, or write a "
+    "CSV of the pairs (columns image, label)."
 )
 
 

@@ -50,7 +50,7 @@ def look(path: Path) -> Folder:
     Raises
     ------
     DataError
-        It cannot be read, or holds an image or a folder whose name is not valid UTF-8.
+        It cannot be read.
     """
     images: list[Path] = []
     folders: list[Path] = []
@@ -59,6 +59,7 @@ def look(path: Path) -> Folder:
     try:
         with os.scandir(path) as found:  # tells files from folders without a call for each
             entries = sorted(found, key=lambda entry: in_order(entry.name))
+        (path / "..").stat()  # fails where names may be listed, but files not be reached
     except OSError as error:
         raise DataError(f"The folder {path} cannot be read: {error.strerror}.") from error
     for entry in entries:
@@ -68,9 +69,8 @@ def look(path: Path) -> Folder:
         if is_folder(inside) if is_link else entry.is_dir():
             kind = images if io.is_known(inside) else folders
         else:
-            kind = images if entry.name.lower().endswith(suffixes) else others
-        if kind is not others:
-            _check_name(entry.name, path)
+            known = entry.name.lower().endswith(suffixes) or io.is_known(inside)
+            kind = images if known else others
         kind.append(inside)
     return Folder(path, tuple(images), tuple(folders), tuple(others))
 
@@ -91,16 +91,23 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def _check_name(name: str, folder: Path) -> None:
-    """Names go into models and reports, which are UTF-8."""
+def check_reachable(path: Path) -> None:
+    """Refuse a path of which the system does not even say whether it is there.
+
+    Raises
+    ------
+    DataError
+        The way is barred, links loop, or no file could have such a name.
+    """
     try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-        raise DataError(
-            f"{folder} holds '{shown}', a name that is not valid UTF-8, as of an archive from a "
-            "system with another alphabet: rename it."
-        ) from error
+        path.exists()
+    except OSError as error:
+        raise DataError(f"{path} cannot be reached: {error.strerror}.") from error
+
+
+def as_text(name: str) -> str:
+    r"""A file's name as models and reports can hold it, which are UTF-8: other bytes as \udce9."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def in_order(name: str) -> tuple[list[tuple[str, int]], str]:
