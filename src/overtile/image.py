@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -97,10 +98,14 @@ class Orientation:
     space
         What the coordinates are aligned with, in the words of NIfTI-1: ``scanner``, ``aligned``,
         ``talairach``, ``mni``, or ``unknown``.
+    second
+        Another one that the file states beside it, such as that of the scanner where the first is
+        that of an atlas: formats that hold two keep it.
     """
 
     affine: tuple[tuple[float, float, float, float], ...]
     space: Literal["unknown", "scanner", "aligned", "talairach", "mni"] = "scanner"
+    second: Orientation | None = None
 
 
 Colour = tuple[int, int, int]
@@ -134,6 +139,8 @@ class Image:
     palette
         Of a label whose values are indices of colours: the colour of value 0, 1, ...; empty for
         any other.
+    source
+        The file or folder that it was read from, where a format must refer to that (DICOM).
 
     Raises
     ------
@@ -149,6 +156,7 @@ class Image:
     frame: Georeference | Orientation | None = None
     channel_names: tuple[str, ...] = ()
     palette: tuple[Colour, ...] = ()
+    source: Path | None = None
 
     def __post_init__(self) -> None:
         known = "".join(axis for axis in AXES if axis in self.axes)

@@ -74,7 +74,9 @@ def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, P
             )
         known = ", ".join(suffix for form in io.FORMATS for suffix in form.suffixes)
         raise DataError(f"{images} holds no image: expected {known}.")
-    jobs = [(path, output / f"{path.stem}.tif") for path in files]
+    jobs = [
+        (path, output / f"{io.stem_of(path)}{io.format_of(path).predicted_as}") for path in files
+    ]
     taken: dict[Path, Path] = {}
     for source, target in jobs:
         if target in taken:

@@ -93,6 +93,9 @@ class FilePrediction:
         self.staged = self.planes.axes_of(channels_of(predictor.model, self.kind))
         self.journal = Journal(output)
         check_format(output, self.form, options.content, len(self.planes) * (layers or 1))
+        if self.form.check is not None:
+            blank = _Blank(self.shape, np.dtype(np.uint8))
+            self.form.check(self._like(blank), options.content)
         check_executor(options, predictor, self._pixels_path(self.kind))
         check_begun(self.journal, options)
         needs = count_needs(
@@ -255,6 +258,7 @@ class FilePrediction:
             image.unit,
             frame=image.frame,
             channel_names=self.predictor.model.classes.names if "c" in self.axes else (),
+            source=image.source,
         )
 
     def _manner(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - 
     Parameters
     ----------
     path
-        A file with a known suffix.
+        A file with a known suffix, or a folder that holds a DICOM series.
     as_label
         Whether it holds a label: then the indices of a palette are its values, not the colours.
 

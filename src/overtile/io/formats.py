@@ -8,10 +8,17 @@ from pathlib import Path
 
 from overtile.errors import FormatError
 from overtile.image import Image, Store
+from overtile.io.dicom import SUFFIXES as DICOM_SUFFIXES
+from overtile.io.dicom import holds_dicom, is_series, open_dicom
+from overtile.io.dicomseg import check_seg, write_seg
 from overtile.io.geotiff import open_vrt
+from overtile.io.gzipped import SIGNATURE as GZIP
+from overtile.io.itk import META_SIGNATURES, NRRD_SIGNATURES, open_itk
+from overtile.io.itkwrite import write_meta, write_nrrd
+from overtile.io.nifti import NIFTI_SIGNATURES, open_nifti, write_nifti
 from overtile.io.npy import create_npy, open_npy, reopen_npy
 from overtile.io.omezarr import create_zarr, finish_zarr, open_zarr, reopen_zarr
-from overtile.io.output import Manner
+from overtile.io.output import Content, Manner
 from overtile.io.pillow import open_jpeg, open_png, write_png
 from overtile.io.tiff import open_tiff
 from overtile.io.tiffwrite import write_tiff
@@ -45,6 +52,14 @@ class Format:
     volumes
         Whether a stack in such a file is one volume, as a scan of a patient is, unless the user
         says otherwise; else it is a series of planes.
+    series
+        Whether a folder of such files is one image, and files are known by their content as well.
+    check
+        Raises for an image, or a content, that cannot be written so; None where `write` alone
+        tells.
+    predicted_as
+        The suffix of what is predicted from such a file where no other is asked for: that of a
+        format that keeps what belongs to it.
     """
 
     name: str
@@ -58,6 +73,9 @@ class Format:
     reopen: Callable[[Path], Store] | None = None
     finish: Callable[[Path], None] | None = None
     volumes: bool = False
+    series: bool = False
+    check: Callable[[Image, Content], None] | None = None
+    predicted_as: str = ".tif"
 
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -78,6 +96,44 @@ FORMATS = (
         reopen=reopen_zarr,
         finish=finish_zarr,
     ),
+    Format(
+        "DICOM",
+        DICOM_SUFFIXES,
+        (),
+        open_dicom,
+        write_seg,
+        series=True,
+        check=check_seg,
+        predicted_as=".nii.gz",
+        volumes=True,
+    ),
+    Format(
+        "NIfTI",
+        (".nii", ".nii.gz"),
+        NIFTI_SIGNATURES,
+        open_nifti,
+        write_nifti,
+        predicted_as=".nii.gz",
+        volumes=True,
+    ),
+    Format(
+        "NRRD",
+        (".nrrd",),
+        NRRD_SIGNATURES,
+        open_itk,
+        write_nrrd,
+        predicted_as=".nrrd",
+        volumes=True,
+    ),
+    Format(
+        "MetaImage",
+        (".mha", ".mhd"),
+        META_SIGNATURES,
+        open_itk,
+        write_meta,
+        predicted_as=".mha",
+        volumes=True,
+    ),
     Format("VRT", (".vrt",), (), open_vrt, stacks=False),  # XML, with or without a head
 )
 
@@ -86,13 +142,17 @@ def is_known(path: Path) -> bool:
     """Whether the suffix of a name is that of a format in the table.
 
     What is there already counts too: a folder only where the format is one, a file only where it
-    is not.
+    is not; and of DICOM a folder that holds a series, and a file with another suffix or none.
     """
-    return any(
+    return _is_dicom(path) or any(
         path.name.lower().endswith(form.suffixes)
         and not (path.is_file() if form.folder else path.is_dir())
         for form in FORMATS
     )
+
+
+def _is_dicom(path: Path) -> bool:
+    return is_series(path) if path.is_dir() else holds_dicom(path)
 
 
 def stem_of(path: Path) -> str:
@@ -107,7 +167,7 @@ def stem_of(path: Path) -> str:
             if name.lower().endswith(suffix):
                 stem = name[: -len(suffix)]
                 return stem[:-4] if stem.lower().endswith(".ome") else stem
-    return path.stem
+    return path.name if path.is_dir() else path.stem
 
 
 def format_of(path: Path) -> Format:
@@ -121,6 +181,8 @@ def format_of(path: Path) -> Format:
     for form in FORMATS:
         if path.name.lower().endswith(form.suffixes):
             return form
+    if _is_dicom(path):
+        return next(form for form in FORMATS if form.series)
     known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
     if path.suffix.lower() == ".gz":
         raise FormatError(
@@ -141,6 +203,8 @@ def check_content(path: Path, form: Format) -> None:
         raise FormatError(
             f"{path} is a file, and a {form.name} is a folder: if it is an archive, unpack it."
         )
+    if form.series and path.is_dir():
+        return
     if path.is_dir():
         raise FormatError(f"{path} is a folder: expected an image file.")
     try:
@@ -152,6 +216,11 @@ def check_content(path: Path, form: Format) -> None:
         raise FormatError(f"{path} is empty (0 bytes): expected {form.name}. Copy it again.")
     if not form.signatures or start.startswith(form.signatures):
         return
+    if start.startswith(GZIP):
+        raise FormatError(
+            f"{path} is named like {form.name} but compressed as a whole (gzip): unpack it first "
+            f"(gunzip)."
+        )
     for other in FORMATS:
         if other.signatures and start.startswith(other.signatures):
             raise FormatError(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.image import AXES, Sliceable
+from overtile.image import AXES, Image, Sliceable
 
 Window: TypeAlias = tuple[slice, ...]
 """For each axis a start and a stop inside it, without a step."""
@@ -83,6 +83,18 @@ def blocks(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Window]:
         for size, step in zip(shape, block, strict=True)
     ]
     yield from product(*axes)
+
+
+def planes_in_order(image: Image, order: str) -> Iterator[NDArray[Any]]:
+    """The parts of an image, one for each place along the axes of `order`, the last of it fastest.
+
+    Axes of `order` that the image does not have are passed over; a part keeps the other axes.
+    """
+    sizes = dict(zip(image.axes, image.data.shape, strict=True))
+    leading = [axis for axis in order if axis in sizes]
+    for place in np.ndindex(*(sizes[axis] for axis in leading)):
+        chosen: dict[str, Any] = dict(zip(leading, place, strict=True))
+        yield np.asarray(image.data[tuple(chosen.get(axis, slice(None)) for axis in image.axes)])
 
 
 class Reordered:

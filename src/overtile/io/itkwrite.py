@@ -1,0 +1,153 @@
+"""NRRD and MetaImage written: some lines of text, and the pixels behind them, compressed.
+
+The channels of a pixel lie next to each other. Both formats are so simple that no library is
+needed, and none writes a volume that is larger than memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overtile.errors import FormatError
+from overtile.image import Image
+from overtile.io.gzipped import LEVEL
+from overtile.io.orientation import MIRROR_LPS, matrix_of
+from overtile.io.output import Manner
+from overtile.io.windows import planes_in_order
+
+TYPES = {
+    "uint8": ("uint8", "MET_UCHAR"),
+    "int8": ("int8", "MET_CHAR"),
+    "uint16": ("uint16", "MET_USHORT"),
+    "int16": ("int16", "MET_SHORT"),
+    "uint32": ("uint32", "MET_UINT"),
+    "int32": ("int32", "MET_INT"),
+    "uint64": ("uint64", "MET_ULONG_LONG"),
+    "int64": ("int64", "MET_LONG_LONG"),
+    "float32": ("float", "MET_FLOAT"),
+    "float64": ("double", "MET_DOUBLE"),
+}
+"""How NRRD and MetaImage call the types of numpy."""
+
+
+def write_nrrd(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG001
+    """An image of any axes and type, its pixels compressed (gzip).
+
+    Raises
+    ------
+    FormatError
+        A type of pixel or a unit that the format does not have.
+    """
+    names, sizes, columns, origin = _grid(image)
+    vector = ["none"] * ("c" in names)
+    directions = vector + [_vector(column) for column in columns]
+    space = "space: left-posterior-superior"
+    lines = [
+        "NRRD0004",
+        f"type: {_type_of(image)[0]}",
+        f"dimension: {len(sizes)}",
+        space if len(columns) == 3 else f"space dimension: {len(columns)}",
+        f"sizes: {' '.join(map(str, sizes))}",
+        f"space directions: {' '.join(directions)}",
+        f"kinds: {' '.join(['vector'] * len(vector) + ['domain'] * len(columns))}",
+        "endian: little",
+        "encoding: gzip",
+        f"space origin: {_vector(origin)}",
+    ]
+    with path.open("xb") as file:
+        file.write(("\n".join(lines) + "\n\n").encode())
+        with gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as target:
+            for part in _pixels(image):
+                target.write(part.data)
+
+
+def write_meta(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG001
+    """An image of any axes and type, its pixels compressed (zlib), in one file for .mhd too.
+
+    Raises
+    ------
+    FormatError
+        As `write_nrrd`.
+    """
+    names, sizes, columns, origin = _grid(image)
+    channels = sizes.pop(0) if "c" in names else 1
+    lengths = np.linalg.norm(columns, axis=1)
+    turn = columns / lengths[:, None]
+    lines = [
+        "ObjectType = Image",
+        f"NDims = {len(sizes)}",
+        "BinaryData = True",
+        "BinaryDataByteOrderMSB = False",
+        "CompressedData = True",
+        "CompressedDataSize = ",
+        f"TransformMatrix = {_numbers(turn.reshape(-1))}",
+        f"Offset = {_numbers(origin)}",
+        f"ElementSpacing = {_numbers(lengths)}",
+        f"DimSize = {' '.join(map(str, sizes))}",
+        f"ElementNumberOfChannels = {channels}",
+        f"ElementType = {_type_of(image)[1]}",
+        "ElementDataFile = LOCAL",
+    ]
+    before = "\n".join(lines[:6])
+    with path.open("xb") as file:
+        file.write(f"{before}{0:020}\n".encode())
+        file.write(("\n".join(lines[6:]) + "\n").encode())
+        packer, size = zlib.compressobj(LEVEL), 0
+        for part in _pixels(image):
+            size += file.write(packer.compress(part.data))
+        size += file.write(packer.flush())
+        file.seek(len(before))
+        file.write(f"{size:020}".encode())  # known at the end only, and readers need it
+
+
+def _grid(image: Image) -> tuple[str, list[int], NDArray[np.float64], NDArray[np.float64]]:
+    """Axes and sizes in the order of the file, a direction for each of space, and the origin.
+
+    A plane is written as one where it lies at z = 0 without a turn, else as a volume of one.
+    """
+    matrix = MIRROR_LPS @ matrix_of(image)
+    flat = not matrix[2, [0, 1, 3]].any() and not matrix[:2, 2].any()
+    names = "xy" if flat and not set(image.axes) & set("zt") else "xyz"
+    names += "t" * ("t" in image.axes)
+    sizes = dict(zip(image.axes, image.data.shape, strict=True))
+    count, space = len(names), min(len(names), 3)
+    columns, origin = np.eye(count), np.zeros(count)
+    columns[:space, :space] = matrix[:space, :space].T
+    origin[:space] = matrix[:space, 3]
+    names = "c" * ("c" in image.axes) + names
+    return names, [sizes.get(axis, 1) for axis in names], columns, origin
+
+
+def _type_of(image: Image) -> tuple[str, str]:
+    kind = np.dtype(image.data.dtype).newbyteorder("=")
+    name = "uint8" if kind.kind == "b" else str(kind)
+    if name not in TYPES:
+        raise FormatError(
+            f"NRRD and MetaImage cannot hold pixels of the type {name}: expected one of "
+            f"{', '.join(TYPES)}."
+        )
+    return TYPES[name]
+
+
+def _pixels(image: Image) -> Any:
+    """The planes in the order of the file, as bytes would lie."""
+    kind = np.dtype(image.data.dtype)
+    kind = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("<")
+    for part in planes_in_order(image, "tz"):
+        ordered = np.moveaxis(part, 0, -1) if "c" in image.axes else part
+        yield np.ascontiguousarray(ordered, kind)
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    """With all digits that a float has, and no sign before a zero."""
+    return " ".join(repr(float(value) + 0.0) for value in values)
+
+
+def _vector(values: NDArray[np.float64]) -> str:
+    return f"({_numbers(values).replace(' ', ',')})"
