@@ -196,10 +196,10 @@ def test_folders_of_series_and_of_pictures_are_told_apart(series: Path, tmp_path
     assert io.stem_of(series) == "scan"
     write_series(tmp_path / "v1.5", noise((5, 6, 8)), PLAIN, 1)
     assert io.stem_of(tmp_path / "v1.5") == "v1.5"
-    found = layouts.pairs(tmp_path)
+    found = layouts.pairs(tmp_path, dimensions=2)
     assert found.names == [f"{name}[{z}]" for name in ("scan", "v1.5") for z in range(5)]
-    assert len(layouts.pairs(tmp_path, dimensions=3)) == 2
-    assert len(layouts.pairs(series)) == 5
+    assert len(layouts.pairs(tmp_path)) == 2
+    assert len(layouts.pairs(series)) == 1
 
     (pictures := tmp_path / "xray").mkdir()
     for number in range(3):

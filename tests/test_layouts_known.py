@@ -90,6 +90,15 @@ def test_parts_inside_folders_and_folders_inside_parts(tmp_path: Path) -> None:
     assert "parts: training (1), validation (1)" in apart.describe()
 
 
+def test_parts_with_images_beside_their_masks(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        draw(f"{part}/{part}_1.jpg", f"{part}/{part}_1_mask.png", under=tmp_path)
+        (tmp_path / part / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, crack")
+    found = layouts.pairs(tmp_path)
+    assert [(p.name, p.part) for p in found] == [("train_1", "training"), ("valid_1", "validation")]
+    assert found.hints.classes == (ClassHint("background", 0), ClassHint("crack", 1))
+
+
 def test_scenes_are_groups(tmp_path: Path) -> None:
     for scene in ("Tile 1", "Tile 2"):
         draw(f"{scene}/images/a.jpg", f"{scene}/masks/a.png", under=tmp_path)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import overtile.model as storage
+from overtile import io
 from overtile.engines.choice import Name, choose_engine
 from overtile.executors import connected
 from overtile.file_to_file import FilePrediction, PredictOptions
@@ -223,7 +224,7 @@ class Segmenter:
         self, source: str | Path, output: str | Path, options: PredictOptions
     ) -> FilePrediction:
         """What `predict_file` will do, checked and planned but not begun."""
-        return FilePrediction(self.predictor, Path(source), Path(output), options)
+        return FilePrediction(self.predictor, io.place(source), io.place(output), options)
 
     @contextmanager
     def computing(self, options: PredictOptions) -> Iterator[Any]:

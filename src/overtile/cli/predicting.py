@@ -60,6 +60,7 @@ def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, P
     DataError, OutputError
         No image in a folder; a folder into a file; two images whose outputs have one name.
     """
+    images = io.place(images)
     if not images.is_dir() or io.is_known(images):
         return [(images, output)]
     if io.is_known(output):
@@ -133,7 +134,9 @@ def run_prediction(
         raise OutputError(f"{overlay} is a file: expected a folder for the overlays.")
     runs = []
     for source, target in list_jobs(images, output, resume=options.resume):
-        one = replace(options, measurements=target.with_suffix(".csv") if measurements else None)
+        # Beside the output; of one among the labels of a Zarr, beside that.
+        table = io.file_of(target).with_name(f"{io.stem_of(target)}.csv")
+        one = replace(options, measurements=table if measurements else None)
         if options.resume and source != images:  # of a folder, some files were never begun
             one = replace(one, resume=Journal(target).exists())
         runs.append(model.prepare_file(source, target, one))
@@ -204,7 +207,7 @@ def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
         legend = model.legend.pictured
         tinted = content != "objects" and len(legend.names) > 2
         picture = draw(image, values, legend=legend if tinted else None)
-        name = run.source.stem + (f"_{number}" if len(images) > 1 else "")
+        name = io.stem_of(run.source) + (f"_{number}" if len(images) > 1 else "")
         io.write(
             folder / f"{name}.png",
             Image(np.moveaxis(picture, -1, 0), "cyx"),

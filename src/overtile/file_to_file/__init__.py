@@ -74,7 +74,7 @@ class FilePrediction:
         output: Path,
         options: PredictOptions,
     ) -> None:
-        self.predictor, self.source, self.output = predictor, source, output
+        self.predictor, self.source, self.output = predictor, io.member(source), output
         self.options = options
         self.form = io.format_of(output)
         io.check_free(output, options.overwrite)
@@ -214,7 +214,7 @@ class FilePrediction:
     def _pixels_path(self, kind: Kind | Content) -> Path:
         """Where the pixels of a result lie until all is done."""
         in_place = kind == self.options.content and self._in_place
-        suffix = self.output.suffix if in_place else ".npy"
+        suffix = self.form.suffixes[0] if in_place else ".npy"
         return self.journal.folder / f"{kind}{suffix}"
 
     def _work(self) -> Work:
@@ -305,7 +305,7 @@ class FilePrediction:
             source=self.source.name,
             shape=tuple(self.image.data.shape),
             dtype=str(self.image.data.dtype),
-            modified=self.source.stat().st_mtime_ns,
+            modified=io.modified_ns(self.source),
             step=self.plan.step,
             tiles=len(self.tiles) * len(self.planes),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from overtile.errors import FormatError, OutputError, SettingsError, optional
 from overtile.file_to_file.options import Content, PredictOptions
 from overtile.image import Planes
-from overtile.io import Format
+from overtile.io import Format, check_label
 from overtile.journal import Journal
 from overtile.prediction import Predictor
 from overtile.tileplan import mebibytes
@@ -31,6 +31,7 @@ def check_format(output: Path, form: Format, content: Content, planes: int) -> N
     MissingError
         Its library is not installed.
     """
+    check_label(output, content)
     if form.folder:
         optional("zarr", "zarr")
     if form.write is None and form.create is None:

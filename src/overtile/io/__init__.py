@@ -10,33 +10,54 @@ from pathlib import Path
 
 from overtile.errors import DataError, FormatError, OutputError
 from overtile.image import Image, Store
-from overtile.io.formats import FORMATS, Format, check_content, format_of, is_known, stem_of
+from overtile.io.formats import (
+    FORMATS,
+    Format,
+    check_content,
+    file_of,
+    format_of,
+    is_known,
+    stem_of,
+)
 from overtile.io.output import (
     Content,
     Manner,
     check_free,
+    check_label,
     check_room,
-    move,
     new_file,
     new_path,
     remove,
+    writing,
 )
+from overtile.io.output import move as rename
+from overtile.io.place import Url, place
 from overtile.io.windows import blocks
+from overtile.io.within import exists, member, modified_ns, name_of
 from overtile.legend import Legend
 
 __all__ = [
     "FORMATS",
     "Content",
     "Format",
+    "Url",
     "check_free",
+    "check_label",
     "check_room",
     "create",
+    "exists",
+    "file_of",
     "finish",
     "format_of",
     "is_known",
+    "labels_in",
+    "member",
+    "modified_ns",
     "move",
+    "name_of",
     "new_file",
     "open",
+    "place",
     "reopen",
     "stem_of",
     "write",
@@ -52,7 +73,9 @@ def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - 
     Parameters
     ----------
     path
-        A file with a known suffix, or a folder that holds a DICOM series.
+        A file with a known suffix; a folder that holds a DICOM series; the URL of a Zarr
+        ("s3://bucket/image.zarr"); or, of a file or Zarr that holds several images, the name of one
+        behind it ("cells.h5/raw", "image.zarr/labels/nuclei").
     as_label
         Whether it holds a label: then the indices of a palette are its values, not the colours.
 
@@ -67,7 +90,7 @@ def open(path: str | Path, *, as_label: bool = False) -> Image:  # noqa: A001 - 
         No such file, a folder, an unknown suffix, an empty, damaged or truncated file, content
         that is not what the suffix says, or colours and axes that we do not read.
     """
-    path = Path(path)
+    path = place(path)
     form = format_of(path)
     check_content(path, form)
     return form.open(path, as_label)
@@ -109,7 +132,7 @@ def write(
     MissingError
         The library of the format is not installed.
     """
-    path = Path(path)
+    path = place(path)
     form = format_of(path)
     manner = Manner(path.name, legend, overviews, content)
     if form.write is not None:
@@ -118,11 +141,44 @@ def write(
     elif form.create is not None:
         with new_path(path, overwrite) as part:
             _copy(form, part, image, manner)
+        _placed(form, path)
     else:
         raise FormatError(
             f"{path} would be a {form.name}, which changes values when it compresses: use .png, "
             "or .tif, which holds everything."
         )
+
+
+def move(part: Path, path: Path, overwrite: bool = False) -> None:
+    """Give a file or folder that is complete its name, in the same file system.
+
+    A label of an OME-Zarr is listed among those of its image. Raises as `write`.
+    """
+    rename(part, path, overwrite)
+    _placed(format_of(path), path)
+
+
+def _placed(form: Format, path: Path) -> None:
+    if form.place is not None:
+        with writing(path):
+            form.place(path)
+
+
+def labels_in(path: str | Path) -> tuple[Path, ...]:
+    """The labels that lie with an image in its own file: what to give as labels of this image.
+
+    Those that an OME-Zarr lists; of HDF5 and .npz, the array that is called as labels mostly are,
+    beside one that is the image. Empty where there are none, or there is no such file.
+    """
+    path = place(path)
+    form = format_of(path)
+    try:
+        if form.labels is not None:
+            return form.labels(path)
+        label, image = member(path, as_label=True), member(path)
+    except FormatError:
+        return ()
+    return () if label == image else (label,)
 
 
 def _copy(form: Format, path: Path, image: Image, manner: Manner) -> None:
@@ -174,7 +230,7 @@ def create(
     MissingError
         Zarr is not installed.
     """
-    path = Path(path)
+    path = place(path)
     form = format_of(path)
     if form.create is None:
         able = ", ".join(s for other in FORMATS if other.create for s in other.suffixes)
@@ -202,7 +258,7 @@ def reopen(path: str | Path) -> Store:
     OutputError
         There is none.
     """
-    path = Path(path)
+    path = place(path)
     form = format_of(path)
     if form.reopen is None or not path.exists():
         raise OutputError(f"{path} is no output that could be written on: create it anew.")
@@ -214,7 +270,7 @@ def finish(path: str | Path) -> None:
 
     May be repeated after an interruption. Raises as `open`.
     """
-    path = Path(path)
+    path = place(path)
     form = format_of(path)
     if form.finish is not None:
         form.finish(path)

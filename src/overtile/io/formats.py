@@ -8,6 +8,7 @@ from pathlib import Path
 
 from overtile.errors import FormatError
 from overtile.image import Image, Store
+from overtile.io import hdf5, npz
 from overtile.io.dicom import SUFFIXES as DICOM_SUFFIXES
 from overtile.io.dicom import holds_dicom, is_series, open_dicom
 from overtile.io.dicomseg import check_seg, write_seg
@@ -18,10 +19,12 @@ from overtile.io.itkwrite import write_meta, write_nrrd
 from overtile.io.nifti import NIFTI_SIGNATURES, open_nifti, write_nifti
 from overtile.io.npy import create_npy, open_npy, reopen_npy
 from overtile.io.omezarr import create_zarr, finish_zarr, open_zarr, reopen_zarr
-from overtile.io.output import Content, Manner
+from overtile.io.output import Content, Manner, is_zarr
 from overtile.io.pillow import open_jpeg, open_png, write_png
+from overtile.io.place import Url
 from overtile.io.tiff import open_tiff
 from overtile.io.tiffwrite import write_tiff
+from overtile.io.zarrlabels import labels_in, register_label
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class Format:
     predicted_as
         The suffix of what is predicted from such a file where no other is asked for: that of a
         format that keeps what belongs to it.
+    place
+        What is to be done when a finished store got its name; None for nothing.
+    several
+        Whether it holds images inside, which are named behind it: "cells.h5/raw".
+    member
+        From (path, as_label) to the path of the image that is read, where only the file is named.
+    labels
+        From the path of an image to those of the labels that its file lists.
     """
 
     name: str
@@ -76,6 +87,10 @@ class Format:
     series: bool = False
     check: Callable[[Image, Content], None] | None = None
     predicted_as: str = ".tif"
+    place: Callable[[Path], None] | None = None
+    several: bool = False
+    member: Callable[[Path, bool], Path] | None = None
+    labels: Callable[[Path], tuple[Path, ...]] | None = None
 
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -87,6 +102,22 @@ FORMATS = (
     Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_jpeg, stacks=False),
     Format("NumPy", (".npy",), (b"\x93NUMPY",), open_npy, create=create_npy, reopen=reopen_npy),
     Format(
+        "NumPy archive",
+        npz.SUFFIXES,
+        (b"PK\x03\x04",),
+        npz.open_npz,
+        several=True,
+        member=npz.member_npz,
+    ),
+    Format(
+        "HDF5",
+        hdf5.SUFFIXES,
+        (b"\x89HDF\r\n\x1a\n",),
+        hdf5.open_hdf5,
+        several=True,
+        member=hdf5.member_hdf5,
+    ),
+    Format(
         "Zarr",
         (".zarr",),
         (),
@@ -95,6 +126,9 @@ FORMATS = (
         create=create_zarr,
         reopen=reopen_zarr,
         finish=finish_zarr,
+        place=register_label,
+        labels=labels_in,
+        several=True,
     ),
     Format(
         "DICOM",
@@ -139,16 +173,15 @@ FORMATS = (
 
 
 def is_known(path: Path) -> bool:
-    """Whether the suffix of a name is that of a format in the table.
+    """Whether a name is that of an image: by its suffix, as a URL, or inside of a file of images.
 
     What is there already counts too: a folder only where the format is one, a file only where it
     is not; and of DICOM a folder that holds a series, and a file with another suffix or none.
     """
-    return _is_dicom(path) or any(
-        path.name.lower().endswith(form.suffixes)
-        and not (path.is_file() if form.folder else path.is_dir())
-        for form in FORMATS
-    )
+    if isinstance(path, Url) or _holder(path) is not None or _is_dicom(path):
+        return True
+    known = [form for form in FORMATS if path.name.lower().endswith(form.suffixes)]
+    return any(not (path.is_file() if form.folder else path.is_dir()) for form in known)
 
 
 def _is_dicom(path: Path) -> bool:
@@ -159,8 +192,11 @@ def stem_of(path: Path) -> str:
     """The name of a file without the suffix of its format: "brain" of "brain.nii.gz".
 
     Of a name that is no image's, without what follows its last dot. The "ome" of .ome.tif and
-    .ome.zarr is taken off as well.
+    .ome.zarr is taken off as well. What is named inside of a file follows: "cells-raw" of
+    "cells.h5/raw".
     """
+    if (held := _holder(path)) is not None:
+        return "-".join([stem_of(held[1]), *path.relative_to(held[1]).parts])
     name = path.name
     for form in FORMATS:
         for suffix in sorted(form.suffixes, key=len, reverse=True):
@@ -171,16 +207,25 @@ def stem_of(path: Path) -> str:
 
 
 def format_of(path: Path) -> Format:
-    """The format that the suffix of a name stands for, whether or not there is such a file.
+    """The format that a name stands for, whether or not there is such a file.
 
     Raises
     ------
     FormatError
-        The suffix is that of no format in the table.
+        The suffix is that of no format in the table, or a URL is one of a single file.
     """
-    for form in FORMATS:
-        if path.name.lower().endswith(form.suffixes):
-            return form
+    if (held := _holder(path)) is not None:
+        return held[0]
+    form = _named(path)
+    if isinstance(path, Url):
+        if form is not None and not (form.folder and form.several):
+            raise FormatError(
+                f"{path} is the URL of a {form.name}, and only Zarrs are read where they lie: "
+                "download it."
+            )
+        return next(form for form in FORMATS if form.folder and form.several)
+    if form is not None:
+        return form
     if _is_dicom(path):
         return next(form for form in FORMATS if form.series)
     known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
@@ -197,6 +242,9 @@ def format_of(path: Path) -> Format:
 
 def check_content(path: Path, form: Format) -> None:
     """Compare the first bytes of a file with what its suffix says."""
+    if isinstance(path, Url):
+        return  # opening it says
+    path = path if form.folder else file_of(path)
     if form.folder and not path.is_file() and path.exists():
         return
     if form.folder and path.exists():
@@ -231,3 +279,28 @@ def check_content(path: Path, form: Format) -> None:
         f"{path} is named like {form.name}, but its first bytes are those of no image that "
         "Overtile knows. Copy or export it again."
     )
+
+
+def file_of(path: Path) -> Path:
+    """The file, or the folder of a Zarr, that an image is or lies in."""
+    held = _holder(path)
+    return path if held is None else held[1]
+
+
+def _holder(path: Path) -> tuple[Format, Path] | None:
+    """The file, or the Zarr, that a path lies in, if it does, and its format."""
+    for parent in path.parents:
+        form = _named(parent)
+        if form is not None and form.several:
+            # In a folder of Zarr there may be files of other formats, with their own suffixes.
+            if form.folder and _named(path) is None and is_zarr(parent):
+                return form, parent
+            if not form.folder and parent.is_file():
+                return form, parent
+    return None
+
+
+def _named(path: Path) -> Format | None:
+    """The format that the suffix of a name stands for."""
+    name = path.name.lower()
+    return next((form for form in FORMATS if name.endswith(form.suffixes)), None)

@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from overtile.errors import DataError, FormatError
-from overtile.image import Image, axes_by_shape
+from overtile.image import Image, Sliceable, axes_by_shape
 from overtile.io import positions
 from overtile.io.output import Manner, writing
 from overtile.io.pillow import damaged
@@ -40,14 +40,21 @@ def open_npy(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contrac
             f"{path} holds an array of shape {data.shape} and type {data.dtype}: expected integers,"
             " floats or truth values, and at least one."
         )
-    # An array in Fortran's order is one in C's order with its axes reversed.
+    return named(path, data, fortran)
+
+
+def named(path: Path, data: Sliceable, fortran: bool, by_window: bool = True) -> Image:
+    """The image of an array in C's order, its axes named by its shape.
+
+    An array in Fortran's order is one in C's order with its axes reversed.
+    """
     shape = data.shape[::-1] if fortran else data.shape
     try:
         letters = axes_by_shape(shape)
     except DataError as error:
         raise FormatError(f"{path}: {error}") from error
     ordered = Reordered(data, letters[::-1] if fortran else letters)
-    return Image(ordered, ordered.axes)
+    return Image(ordered, ordered.axes, by_window=by_window)
 
 
 def create_npy(
@@ -112,13 +119,19 @@ class NpyFile:
             os.fsync(file.fileno())
 
 
+def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and type; the pixels begin behind."""
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, kind = read(file)
+    return shape, fortran, kind
+
+
 def _read_header(path: Path) -> tuple[NpyFile, bool]:
     """The array as it lies in the file, in C order, and whether numpy counts its axes backwards."""
     try:
         with path.open("rb") as file:
-            version = npy.read_magic(file)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, fortran, kind = read(file)
+            shape, fortran, kind = read_header(file)
             offset = file.tell()
             file.seek(0, os.SEEK_END)
             missing = offset + int(np.prod(shape, dtype=np.int64)) * kind.itemsize - file.tell()

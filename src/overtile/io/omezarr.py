@@ -18,10 +18,19 @@ from numpy.typing import NDArray
 from overtile.errors import DataError, FormatError, optional
 from overtile.image import AXES, Image, Sliceable, axes_by_shape
 from overtile.io.ngff import describe, spacing_of, transformations
-from overtile.io.output import Manner, writing
+from overtile.io.output import Manner, check_label, home_of, writing
+from overtile.io.place import Url
 from overtile.io.pyramid import Reduced, count_levels, is_averaged
 from overtile.io.segments import LARGE_BYTES
 from overtile.io.windows import Reordered, Window, blocks, part_for, resolve
+from overtile.io.zarrlabels import (
+    about,
+    channel_names,
+    describe_channels,
+    describe_label,
+    write_about,
+)
+from overtile.io.zarrnode import open_node, unreachable
 
 PLANE_PX, VOLUME_PX = 512, 128
 """Largest side of a chunk of planes and of volumes: 256 thousand and 2 million pixels, which a
@@ -45,7 +54,7 @@ def open_zarr(path: Path, as_label: bool) -> Image:
     MissingError
         Zarr is not installed.
     """
-    node = _open(path)
+    node = open_node(path)
     if not hasattr(node, "members"):
         data = ZarrArray(path, node)
         try:
@@ -54,15 +63,19 @@ def open_zarr(path: Path, as_label: bool) -> Image:
             raise FormatError(f"{path}: {error}") from error
         ordered = Reordered(data, letters)
         return Image(ordered, ordered.axes, by_window=data.by_window)
-    attributes = node.attrs.asdict()
-    about = attributes.get("ome", attributes)
-    if "multiscales" not in about and {*node.group_keys()} - {"OME"} == {"0"}:
-        return open_zarr(path / "0", as_label)  # bioformats2raw puts images into numbered folders
+    attributes = about(node)
+    if "multiscales" not in attributes and _is_numbered(path, node, attributes):
+        return open_zarr(path / "0", as_label)
+    if attributes.get("labels"):
+        raise FormatError(
+            f"{path} is the group of the labels of an image: name one of them, such as "
+            f"{path / str(attributes['labels'][0])}."
+        )
     try:
-        described = about["multiscales"][0]
+        described = attributes["multiscales"][0]
         letters = "".join(axis["name"].lower() for axis in described["axes"])
         first = described["datasets"][0]
-        data = ZarrArray(path / first["path"], _open(path / first["path"]))
+        data = ZarrArray(path / first["path"], open_node(path / first["path"]))
         spacing = spacing_of(described, first)
         known = len(letters) == len(data.shape) and set(letters) <= set(AXES)
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -78,16 +91,21 @@ def open_zarr(path: Path, as_label: bool) -> Image:
             f"of '{AXES}' that there are, with y and x."
         )
     ordered = Reordered(data, letters)
-    return Image(ordered, ordered.axes, *spacing, by_window=data.by_window)
+    names = channel_names(attributes, dict(zip(letters, data.shape, strict=True)).get("c", 0))
+    return Image(ordered, ordered.axes, *spacing, by_window=data.by_window, channel_names=names)
 
 
-def create_zarr(
-    path: Path,
-    like: Image,
-    block: tuple[int, ...],
-    manner: Manner,  # noqa: ARG001
-) -> ZarrArray:
-    """A new OME-Zarr 0.5 of the axes, shape, type and spacing of an image, without chunks yet.
+def _is_numbered(path: Path, node: Any, attributes: dict[str, Any]) -> bool:
+    """Whether there is one image in a folder 0, as bioformats2raw writes them."""
+    if isinstance(path, Url):  # a web server does not say what a folder holds
+        return "bioformats2raw.layout" in attributes and "1" not in node
+    return {*node.group_keys()} - {"OME"} == {"0"}
+
+
+def create_zarr(path: Path, like: Image, block: tuple[int, ...], manner: Manner) -> ZarrArray:
+    """A new OME-Zarr of the axes, shape, type and spacing of an image, without chunks yet.
+
+    Of version 0.5; among the labels of an image, of the version of that.
 
     Parameters
     ----------
@@ -97,18 +115,30 @@ def create_zarr(
         The image.
     block
         Size along each axis of what is written at a time; no two blocks share a file.
+    manner
+        Says whether it is a label, what its classes are called, and their colours.
+
+    Raises
+    ------
+    FormatError
+        Among the labels of an image, anything else than class ids or object ids.
     """
+    check_label(path, manner.content)
+    home = home_of(path)
     zarr = optional("zarr", "zarr")
+    version = 3 if home is None else open_node(home).metadata.zarr_format
+    described = describe(path, like) | ({"version": "0.4"} if version == 2 else {})
+    described = {"multiscales": [described], **describe_label(path, manner, version)}
     with writing(path):
-        group = zarr.create_group(path, zarr_format=3)
+        group = zarr.create_group(path, zarr_format=version)
         array = _create_level(group, 0, like.data, like.axes, block)
-        group.attrs["ome"] = {"version": "0.5", "multiscales": [describe(path, like)]}
+        write_about(group, described | describe_channels(like, manner))
     return ZarrArray(path / "0", array)
 
 
 def reopen_zarr(path: Path) -> ZarrArray:
     """The image that `create_zarr` made, to be written on; raises as `open_zarr`."""
-    return ZarrArray(path / "0", _open(path / "0", "r+"))
+    return ZarrArray(path / "0", open_node(path / "0", "r+"))
 
 
 def finish_zarr(path: Path) -> None:
@@ -117,9 +147,8 @@ def finish_zarr(path: Path) -> None:
     Integers are taken, floats averaged: see `overtile.io.pyramid`. An average lies between the
     pixels that it is of, which the translation of its level states.
     """
-    group = _open(path, "r+")
-    ome = group.attrs.asdict()["ome"]
-    described = ome["multiscales"][0]
+    group = open_node(path, "r+")
+    described = about(group)["multiscales"][0]
     axes = "".join(axis["name"] for axis in described["axes"])
     source: Sliceable = ZarrArray(path / "0", group["0"])
     scale = described["datasets"][0]["coordinateTransformations"][0]["scale"]
@@ -142,7 +171,7 @@ def finish_zarr(path: Path) -> None:
         source = store
     described["type"] = "mean" if is_averaged(source.dtype) else "nearest"
     with writing(path):
-        group.attrs["ome"] = ome
+        write_about(group, {"multiscales": [described]})
 
 
 class ZarrArray:
@@ -177,6 +206,8 @@ class ZarrArray:
         try:
             part = self._array[window]
         except Exception as error:
+            if isinstance(self._path, Url):
+                raise unreachable(self._path, error) from error
             place = ", ".join(f"{one.start}:{one.stop}" for one in window)
             raise FormatError(
                 f"{self._path} is damaged at [{place}]: its decoder stopped with '{error}'. Copy "
@@ -217,22 +248,11 @@ class ZarrArray:
         return [self._path / name(place) for place in product(*touched)]
 
 
-def _open(path: Path, mode: str = "r") -> Any:
-    zarr = optional("zarr", "zarr")
-    try:
-        return zarr.open(path, mode=mode)
-    except Exception as error:
-        raise FormatError(
-            f"{path} is no Zarr that can be read: it stopped with '{error}'. Expected an OME-Zarr "
-            "of version 0.4 or 0.5, or an array of Zarr 2 or 3."
-        ) from error
-
-
 def _create_level(
     group: Any, level: int, data: Sliceable, axes: str, block: tuple[int, ...]
 ) -> Any:
     """A new array for one level, in place of one that is there."""
-    kind = np.dtype(data.dtype)
+    kind, version = np.dtype(data.dtype), group.metadata.zarr_format
     chunks = chunks_for(data.shape, axes, block)
     count = math.prod(-(-size // chunk) for size, chunk in zip(data.shape, chunks, strict=True))
     shards = tuple(
@@ -244,8 +264,10 @@ def _create_level(
         shape=tuple(data.shape),
         dtype=np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("="),
         chunks=chunks,
-        shards=shards if count > MOST_FILES else None,
-        dimension_names=list(axes),
+        shards=shards if count > MOST_FILES and version == 3 else None,
+        dimension_names=list(axes) if version == 3 else None,
+        # OME-Zarr 0.4 asks for chunks in folders.
+        chunk_key_encoding={"name": "v2", "separator": "/"} if version == 2 else None,
         fill_value=0,
         overwrite=True,
     )

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from overtile.errors import OutputError
+from overtile.errors import FormatError, OutputError
+from overtile.io.place import Url
 from overtile.legend import Legend
 
 Content = Literal["image", "classes", "probabilities", "objects"]
@@ -19,6 +20,9 @@ objects."""
 
 FOLDER_SUFFIX = ".zarr"
 """Of the images that are folders: such a folder is an output like a file."""
+
+LABELS = "labels"
+"""The group of an OME-Zarr in which the labels of the image lie."""
 
 ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """One of these lies in every folder of Zarr (its specifications, versions 3 and 2)."""
@@ -46,6 +50,19 @@ class Manner:
     content: Content = "image"
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is one of Zarr, as far as can be told without asking a server."""
+    if isinstance(path, Url):
+        return path.suffix.lower() == FOLDER_SUFFIX
+    return any((path / name).exists() for name in ZARR_FILES)
+
+
+def home_of(path: Path) -> Path | None:
+    """The Zarr of the image among whose labels a path lies, if it does."""
+    groups = (folder for folder in path.parents if folder.name == LABELS)
+    return next((group.parent for group in groups if is_zarr(group.parent)), None)
+
+
 def check_free(path: Path, overwrite: bool) -> None:
     """Pass where an output may be written; ask before the work rather than after it.
 
@@ -55,20 +72,47 @@ def check_free(path: Path, overwrite: bool) -> None:
         Something of this name exists and `overwrite` is false, or it is a folder (other than a
         Zarr), or there is no folder to write into.
     """
-    if path.is_dir() and path.suffix.lower() != FOLDER_SUFFIX:
+    if isinstance(path, Url):
+        raise OutputError(
+            f"{path} is a URL, and results are written to this machine: name a file or a .zarr "
+            "here, and copy it when it is complete."
+        )
+    inside = home_of(path) is not None
+    if not inside and (image := next(filter(is_zarr, path.parents), None)) is not None:
+        raise OutputError(
+            f"{path} lies inside of a Zarr, where results belong to its labels: name "
+            f"{image / LABELS / path.name}, or a file elsewhere."
+        )
+    if path.is_dir() and path.suffix.lower() != FOLDER_SUFFIX and not inside:
         raise OutputError(f"{path} is a folder: expected the name of a file to write.")
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} exists already and is kept: choose another name, or allow it to be replaced "
             "(--overwrite, overwrite=True)."
         )
-    if path.is_dir() and any(path.iterdir()) and not any((path / n).exists() for n in ZARR_FILES):
+    if path.is_dir() and any(path.iterdir()) and not is_zarr(path):
         raise OutputError(
             f"{path} is a folder that holds no Zarr, and is not replaced: choose another name, or "
             "remove it yourself."
         )
-    if not path.parent.is_dir():
+    if not path.parent.is_dir() and not inside:
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}. Create it.")
+
+
+def check_label(path: Path, content: Content) -> None:
+    """Pass unless a place among the labels of an image is given to what is no label.
+
+    Raises
+    ------
+    FormatError
+        It is.
+    """
+    home = home_of(path)
+    if home is not None and content not in ("classes", "objects"):
+        raise FormatError(
+            f"{path} would be a label of {home}, which holds class ids or object ids, and no "
+            f"{content}: write to a .zarr of its own."
+        )
 
 
 def check_room(path: Path, needed_bytes: int) -> None:
@@ -127,7 +171,7 @@ def new_path(path: Path, overwrite: bool = False) -> Iterator[Path]:
     folder = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
         with writing(path):
-            folder.mkdir()
+            folder.mkdir(parents=True)  # the labels of a Zarr may be the first
             yield folder / path.name
         move(folder / path.name, path, overwrite)
     finally:

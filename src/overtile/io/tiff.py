@@ -28,6 +28,7 @@ from overtile.io.pillow import damaged
 from overtile.io.quiet import quiet
 from overtile.io.segments import Page, Segments
 from overtile.io.spacing import from_tiff
+from overtile.io.tiffnames import channel_names, palette_of
 from overtile.io.windows import Reordered, Window, resolve, size_of
 
 LETTERS = {"T": "t", "C": "c", "S": "c", "Z": "z", "Q": "z", "I": "z", "Y": "y", "X": "x"}
@@ -47,7 +48,8 @@ def open_tiff(path: Path, as_label: bool) -> Image:
     """A TIFF with the axes that it names; its data are read where they are sliced.
 
     Values are those of the file: a colour table is not applied (microscopes attach one to gray
-    images), and neither is "white is zero". A channel marked as alpha is left out.
+    images) but given with a label, and neither is "white is zero". A channel marked as alpha is
+    left out.
 
     A GeoTIFF is read by `overtile.io.geotiff`, if rasterio is installed. Without it, the values are
     the same, but its place in the world is not known, and nothing that is predicted from it has
@@ -75,7 +77,14 @@ def open_tiff(path: Path, as_label: bool) -> Image:
                 image = replace(image, spacing=pages.spacing[0], unit=pages.spacing[1])
             return replace(image, by_window=pages.by_window)
     data = Reordered(pages, pages.letters)
-    return Image(data, data.axes, *pages.spacing, by_window=pages.by_window)
+    return Image(
+        data,
+        data.axes,
+        *pages.spacing,
+        by_window=pages.by_window,
+        channel_names=pages.channel_names,
+        palette=pages.palette if as_label else (),
+    )
 
 
 class TiffPages:
@@ -97,6 +106,8 @@ class TiffPages:
     geographic, masked
         Whether it is one plane (of any bands) with something that only GDAL understands: a place
         in the world, or pixels that are missing. And whether it has the latter.
+    channel_names, palette
+        As in `Image`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -134,6 +145,9 @@ class TiffPages:
         with _reading(path), self._opened():
             self._segments = Segments(key, object())
             self.spacing = from_tiff(self._tiff, self._series, self.letters)
+            count = dict(zip(self.letters, sizes, strict=True)).get("c", 1)
+            self.channel_names = channel_names(self._tiff, self._series, self.letters, count)
+            self.palette = palette_of(key) if key.photometric == PHOTOMETRIC.PALETTE else ()
         self.by_window = not self._segments.large
 
     def __getitem__(self, key: Any) -> NDArray[Any]:

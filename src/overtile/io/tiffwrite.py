@@ -16,6 +16,7 @@ from overtile.io.geotiffwrite import write_geotiff
 from overtile.io.output import Manner
 from overtile.io.pyramid import Reduced, count_levels
 from overtile.io.spacing import for_ome, for_tiff
+from overtile.io.tiffnames import for_description
 
 SMALL_BYTES = 16 * 2**20
 """Up to here an image is written in strips, from memory, as a classic TIFF that every program
@@ -43,7 +44,8 @@ def write_tiff(path: Path, image: Image, manner: Manner) -> None:
     tells the names. With overviews, there
     are smaller copies behind each page (SubIFDs), as `overtile.io.pyramid` makes them. Names in
     .ome.tif hold OME-XML. The spacing is kept: in OME-XML, else in the description that tifffile
-    keeps, and for other programs as the resolution in y and x.
+    keeps, and for other programs as the resolution in y and x. Channels and classes are named
+    there as well.
 
     An image with a place on the earth becomes a GeoTIFF, unless the name asks for OME-XML, which
     has no word for it; see `overtile.io.geotiffwrite`.
@@ -69,8 +71,7 @@ def write_tiff(path: Path, image: Image, manner: Manner) -> None:
         described |= for_ome(image)
     elif image.spacing is not None:
         described |= {"spacing": image.spacing, "unit": image.unit}
-    if manner.legend is not None and not ome:  # OME-XML has no place for them
-        described |= {"classes": manner.legend.described.split("\n")}
+    described |= for_description(image, manner, ome, rgb)
     how: dict[str, Any] = {
         "photometric": "rgb" if rgb else "minisblack" if manner.legend is None else "palette",
         "colormap": None if manner.legend is None else _table(manner.legend.table),

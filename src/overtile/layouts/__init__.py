@@ -92,8 +92,12 @@ def pairs(
     """
     for content in (images, labels):
         for item in content if isinstance(content, list | tuple) else [content]:
-            if isinstance(item, PathLike):
+            if isinstance(item, PathLike) and not isinstance(io.place(item), io.Url):
                 check_reachable(Path(item))
+    if labels is None and layout is None and isinstance(images, PathLike):
+        path = io.place(images)
+        inside = io.labels_in(path) if io.is_known(path) else ()
+        labels = inside[0] if len(inside) == 1 else None
     if labels is None:
         known = _recognise(images, layout)
         return _alone(images, dimensions) if known is None else _of_layout(known, dimensions)
@@ -103,7 +107,7 @@ def pairs(
             "out one of the two."
         )
     if isinstance(images, PathLike) and isinstance(labels, PathLike):
-        _check_different(Path(images), Path(labels))
+        _check_different(io.place(images), io.place(labels))
     left_folder, right_folder = _folder(images), _folder(labels)
     if left_folder and right_folder:
         rows, how = pair_folders(look(left_folder), look(right_folder))
@@ -201,7 +205,7 @@ def _first_is_volume(content: Content) -> bool:
         return bool(files) and _is_volume(files[0])
     if not isinstance(content, PathLike) and isinstance(content, Sequence) and len(content):
         content = content[0]
-    return isinstance(content, PathLike) and _is_volume(Path(content))
+    return isinstance(content, PathLike) and _is_volume(io.place(content))
 
 
 def _is_volume(path: Path) -> bool:
@@ -263,16 +267,19 @@ def check_labelled(pairs: Pairs, given: object) -> None:
 
 def _check_different(images: Path, labels: Path) -> None:
     if images.resolve() == labels.resolve():
+        inside = io.labels_in(images) if io.is_known(images) else ()
+        hint = f" It holds labels itself: {shown(list(map(str, inside)))}." if inside else ""
         raise DataError(
             f"{images} was given both as the images and as the labels: expected two different "
-            "files or folders."
+            f"files or folders.{hint}"
         )
 
 
 def _folder(content: Content) -> Path | None:
     """The folder that was given, if it is one of images and not itself an image (.zarr)."""
-    if isinstance(content, PathLike) and Path(content).is_dir() and not io.is_known(Path(content)):
-        return Path(content)
+    if isinstance(content, PathLike) and Path(content).is_dir():
+        path = io.place(content)
+        return None if io.is_known(path) else path
     return None
 
 

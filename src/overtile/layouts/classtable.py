@@ -14,7 +14,7 @@ from overtile.labels import ClassHint, Hints
 from overtile.layouts.tree import Folder
 
 NAMES = re.compile(
-    r"(classes|class[-_ ]?(dict|names|table|colou?rs|map)|label[-_ ]?(colou?rs|map|names)|labels"
+    r"_?(classes|class[-_ ]?(dict|names|table|colou?rs|map)|label[-_ ]?(colou?rs|map|names)|labels"
     r"|colou?r[-_ ]?map|legend)\.(json|txt|csv)",
     re.IGNORECASE,
 )
@@ -91,7 +91,7 @@ def _from_csv(text: str) -> Iterator[ClassHint]:
         name = named.get("name", named.get("class", named.get("label", "")))
         colour = _colour([named.get(letter) for letter in "rgb"])
         colour = colour or _colour(named.get("color", named.get("colour")))
-        value = named.get("value", named.get("id", ""))
+        value = named.get("value", named.get("pixel value", named.get("id", "")))
         if name:
             yield ClassHint(name, int(value) if value.isdigit() else None, colour)
 

@@ -178,15 +178,16 @@ def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple
         A file whose format or content is not understood.
     """
     if isinstance(content, PathLike):
-        path = Path(content)
-        return name_planes(io.stem_of(path), file_planes(path, path.name, is_label, dimensions))
+        path = io.place(content)
+        planes = file_planes(path, io.name_of(path), is_label, dimensions)
+        return name_planes(io.stem_of(path), planes)
     if isinstance(content, Image) or hasattr(content, "__array__"):
         planes = _image_planes(content, "array", is_label, dimensions)
         return [(str(number), source) for number, source in enumerate(planes)]
     if len(content) == 0:
         raise DataError("The list is empty: expected at least one file or array in it.")
     names = [
-        io.stem_of(Path(item)) if isinstance(item, PathLike) else str(place)
+        io.stem_of(io.place(item)) if isinstance(item, PathLike) else str(place)
         for place, item in enumerate(content)
     ]
     if max(Counter(names).values()) > 1:  # files of one name from several folders
@@ -194,7 +195,8 @@ def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple
     listed = []
     for place, (name, item) in enumerate(zip(names, content, strict=True)):
         if isinstance(item, PathLike):
-            planes = file_planes(Path(item), Path(item).name, is_label, dimensions)
+            path = io.place(item)
+            planes = file_planes(path, io.name_of(path), is_label, dimensions)
         else:
             planes = _image_planes(item, f"list[{place}]", is_label, dimensions)
         listed += name_planes(name, planes)
@@ -203,8 +205,10 @@ def list_planes(content: Content, is_label: bool, dimensions: int) -> list[tuple
 
 def file_planes(path: Path, origin: str, is_label: bool, dimensions: int) -> list[Source]:
     """The planes (or volumes) of a file, without decoding one; raises as `list_planes` does."""
-    if not is_there(path):
+    if not (is_there(path) or io.exists(path)):
         raise DataError(f"There is no file or folder {path}: check the name.")
+    if (chosen := io.member(path, is_label)) != path:  # say which image of the file is read
+        path, origin = chosen, f"{origin}/{chosen.relative_to(path).as_posix()}"
     if not io.format_of(path).stacks and path.is_file():
         if dimensions == 3:
             raise DataError(f"{origin} holds a single plane. {VOLUMES}")

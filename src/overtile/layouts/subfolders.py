@@ -8,6 +8,7 @@ from overtile.layouts.classtable import read_class_table
 from overtile.layouts.folders import pair_folders
 from overtile.layouts.found import Found, Part, Row, with_own_names
 from overtile.layouts.names import LABEL_WORDS, match_by_words, part_of, words
+from overtile.layouts.together import find_together
 from overtile.layouts.tree import Folder
 
 
@@ -47,20 +48,29 @@ def _has_images(folder: Folder) -> bool:
 
 
 def find_tiles(folder: Folder) -> Found | None:
-    """Folders that each hold one of images and one of labels; each is a part, or else a group."""
+    """Folders that each hold one of images and one of labels; each is a part, or else a group.
+
+    In a part, images may also lie beside their labels.
+    """
     rows, hows, aside = [], [], []
+    tables = [read_class_table(folder)]
     for scene in folder.folders:
         if LABEL_WORDS.intersection(words(scene.name)):
             return None  # this is itself one of labels
-        inside, how = _rows(folder.into(scene.name))
         part: Part = part_of(scene.name)
+        below = folder.into(scene.name)
+        inside, how = _rows(below)
+        if part and not inside and (both := find_together(below)):
+            inside, how = list(both.rows), both.how
+            tables.append(both.hints)
         group = "" if part else scene.name
         rows += [replace(row, part=row.part or part, group=group or row.group) for row in inside]
         if inside:
             hows.append(how)
-        elif _has_images(folder.into(scene.name)):
+        elif _has_images(below):
             aside.append(f"{scene.name}/")
     if not rows:
         return None
     how = f"{hows[0]}, in each of {len(hows)} folders"
-    return Found(with_own_names(rows), how, read_class_table(folder), aside=tuple(aside))
+    hints = next((table for table in tables if table.classes), tables[0])
+    return Found(with_own_names(rows), how, hints, aside=tuple(aside))
