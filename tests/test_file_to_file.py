@@ -262,7 +262,7 @@ def test_refusals_come_before_any_work(model: Segmenter, source: Path, tmp_path:
 
     refuse(OutputError, "nothing to resume", resume=True)
     refuse(FormatError, "suffix", output="o.xyz")
-    refuse(FormatError, "changes values when it compresses", output="o.jpg")
+    refuse(FormatError, "which Overtile only reads", output="o.jpg")
     refuse(FormatError, "holds the class ids of one plane", output="o.png", content="objects")
     refuse(OutputError, "no folder", output="nowhere/o.tif")
     (tmp_path / "there.tif").touch()

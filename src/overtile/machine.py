@@ -53,12 +53,16 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Bytes that this process can still take: of the machine, or of its container if that is less.
+    """Bytes that this process can still take: of the machine, its container or its own limit.
 
     Memory of a container that only holds files it has read counts as free, as it does for the
     machine.
     """
     free = int(psutil.virtual_memory().available)
+    if hasattr(psutil, "RLIMIT_AS"):  # on Linux, what a shell or a job limits with 'ulimit -v'
+        most, _ = psutil.Process().rlimit(psutil.RLIMIT_AS)
+        if most != psutil.RLIM_INFINITY:
+            free = min(free, most - int(psutil.Process().memory_info().vms))
     for limit, used, held in (
         ("memory.max", "memory.current", "memory.stat"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),

@@ -34,6 +34,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print_error(str(error))
         sys.exit(MISUSE)
+    except PermissionError as error:  # of a folder, or a file in it that is only looked for
+        if debug:
+            raise
+        print_error(f"{error.filename} cannot be read: {error.strerror}.")
+        sys.exit(MISUSE)
     except KeyboardInterrupt:
         print_error("Interrupted.")
         sys.exit(INTERRUPTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from overtile.cli.show import ERR, print_table, say
+from overtile.cli.show import ERR, print_table, printable, say
 from overtile.doctor import Finding, Row, examine
 from overtile.labels import LabelMeaning
 from overtile.layouts import Pairs, shortened, shown, split
@@ -71,9 +71,7 @@ def _cells(row: Row, meaning: LabelMeaning | None) -> list[str]:
 
 
 def _print_finding(finding: Finding) -> None:
-    from rich.markup import escape
-
     colour = "bold red" if finding.severity == "error" else "bold yellow"
     where = f"{shortened(finding.name)}: " if finding.name else ""
-    text = escape(f"{where}{finding.found} {finding.remedy}")
+    text = printable(f"{where}{finding.found} {finding.remedy}")
     ERR.print(f"[{colour}]{finding.severity.capitalize()}:[/] {text}", soft_wrap=True)

@@ -20,19 +20,28 @@ OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
 
 
+def printable(text: str) -> str:
+    """Text as it can be printed, its marks of style taken literally.
+
+    What Python holds in place of the bytes of a file name that are no UTF-8 becomes an escape,
+    since no terminal takes it.
+    """
+    return escape(text.encode(errors="backslashreplace").decode())
+
+
 def say(text: str) -> None:
     """A line of result, to standard output."""
-    OUT.print(escape(text), soft_wrap=True)
+    OUT.print(printable(text), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """A sentence that a person should know, to standard error."""
-    ERR.print(f"[bold yellow]Note:[/] {escape(text)}", soft_wrap=True)
+    ERR.print(f"[bold yellow]Note:[/] {printable(text)}", soft_wrap=True)
 
 
 def print_error(text: str) -> None:
     """One paragraph, to standard error."""
-    ERR.print(f"[bold red]Error:[/] {escape(text)}", soft_wrap=True)
+    ERR.print(f"[bold red]Error:[/] {printable(text)}", soft_wrap=True)
 
 
 def print_table(
@@ -41,13 +50,13 @@ def print_table(
     """A table: the first `text` columns on the left, numbers on the right."""
     look = box.SIMPLE_HEAD
     table = Table(
-        title=escape(title), title_justify="left", title_style="bold", box=look, padding=0
+        title=printable(title), title_justify="left", title_style="bold", box=look, padding=0
     )
     for place, name in enumerate(columns):
         side: Literal["left", "right"] = "left" if place < text else "right"
-        table.add_column(escape(name), justify=side, overflow="fold", no_wrap=place == 0)
+        table.add_column(printable(name), justify=side, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*[escape(cell) for cell in row])
+        table.add_row(*[printable(cell) for cell in row])
     OUT.print(table)
 
 

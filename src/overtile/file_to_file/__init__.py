@@ -102,14 +102,14 @@ class FilePrediction:
             predictor, self.planes, self.form, options.content, self.shape, self.staged[1]
         )
         self.notes = needs.notes
+        if not options.resume:  # before tiles are counted: a header may claim a million of them
+            io.check_room(output, needs.disk)
         self.plan = self._planned(needs.memory)
         self.tiles = cut(
             self.planes.shape, predictor.tiler.fields, self.plan.step, predictor.tiler.border
         )
         if options.resume:
             self.journal.check_same(self._run())
-        else:
-            io.check_room(output, needs.disk)
 
     @property
     def _in_place(self) -> bool:

@@ -36,8 +36,8 @@ def check_format(output: Path, form: Format, content: Content, planes: int) -> N
         optional("zarr", "zarr")
     if form.write is None and form.create is None:
         raise FormatError(
-            f"{output} would be a {form.name}, which changes values when it compresses: use .tif, "
-            ".png or .zarr."
+            f"{output} would be a {form.name}, which Overtile only reads, because it changes "
+            "values or holds less than others: use .tif, .png or .zarr."
         )
     if not form.stacks and (content != "classes" or planes > 1):
         raise FormatError(

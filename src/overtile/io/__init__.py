@@ -19,6 +19,7 @@ from overtile.io.formats import (
     is_known,
     stem_of,
 )
+from overtile.io.limits import check_memory
 from overtile.io.output import (
     Content,
     Manner,
@@ -43,6 +44,7 @@ __all__ = [
     "Url",
     "check_free",
     "check_label",
+    "check_memory",
     "check_room",
     "create",
     "exists",
@@ -144,8 +146,8 @@ def write(
         _placed(form, path)
     else:
         raise FormatError(
-            f"{path} would be a {form.name}, which changes values when it compresses: use .png, "
-            "or .tif, which holds everything."
+            f"{path} would be a {form.name}, which Overtile only reads, because it changes values "
+            "or holds less than others: use .png, or .tif, which holds everything."
         )
 
 

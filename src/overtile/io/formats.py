@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from overtile.io.itkwrite import write_meta, write_nrrd
 from overtile.io.nifti import NIFTI_SIGNATURES, open_nifti, write_nifti
 from overtile.io.npy import create_npy, open_npy, reopen_npy
 from overtile.io.omezarr import create_zarr, finish_zarr, open_zarr, reopen_zarr
-from overtile.io.output import Content, Manner, is_zarr
-from overtile.io.pillow import open_jpeg, open_png, write_png
+from overtile.io.output import ZARR_FILES, Content, Manner, is_zarr
+from overtile.io.pillow import open_bmp, open_gif, open_jpeg, open_png, write_png
 from overtile.io.place import Url
 from overtile.io.tiff import open_tiff
 from overtile.io.tiffwrite import write_tiff
@@ -100,6 +101,9 @@ FORMATS = (
     Format("PNG", (".png",), (b"\x89PNG\r\n\x1a\n",), open_png, write_png, stacks=False),
     # JPEG is lossy: it would change labels and probabilities, so it is only read.
     Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_jpeg, stacks=False),
+    # BMP and GIF hold nothing that a PNG does not: they are only read.
+    Format("BMP", (".bmp",), (b"BM",), open_bmp, stacks=False),
+    Format("GIF", (".gif",), (b"GIF87a", b"GIF89a"), open_gif, stacks=False),
     Format("NumPy", (".npy",), (b"\x93NUMPY",), open_npy, create=create_npy, reopen=reopen_npy),
     Format(
         "NumPy archive",
@@ -178,10 +182,14 @@ def is_known(path: Path) -> bool:
     What is there already counts too: a folder only where the format is one, a file only where it
     is not; and of DICOM a folder that holds a series, and a file with another suffix or none.
     """
-    if isinstance(path, Url) or _holder(path) is not None or _is_dicom(path):
+    if isinstance(path, Url) or _holder(path) is not None:
         return True
     known = [form for form in FORMATS if path.name.lower().endswith(form.suffixes)]
-    return any(not (path.is_file() if form.folder else path.is_dir()) for form in known)
+    try:
+        named = any(not (path.is_file() if form.folder else path.is_dir()) for form in known)
+        return named or _is_dicom(path)
+    except PermissionError:  # inside a folder that may not be entered: opening it says so
+        return True
 
 
 def _is_dicom(path: Path) -> bool:
@@ -241,21 +249,33 @@ def format_of(path: Path) -> Format:
 
 
 def check_content(path: Path, form: Format) -> None:
-    """Compare the first bytes of a file with what its suffix says."""
+    """Compare what a path leads to, and its first bytes, with what its suffix says.
+
+    Nothing but regular files and folders is opened: reading a pipe would wait for its writer.
+    """
     if isinstance(path, Url):
         return  # opening it says
     path = path if form.folder else file_of(path)
-    if form.folder and not path.is_file() and path.exists():
-        return
-    if form.folder and path.exists():
-        raise FormatError(
-            f"{path} is a file, and a {form.name} is a folder: if it is an archive, unpack it."
-        )
-    if form.series and path.is_dir():
-        return
-    if path.is_dir():
-        raise FormatError(f"{path} is a folder: expected an image file.")
     try:
+        kind = path.stat().st_mode
+        if form.folder and stat.S_ISDIR(kind):
+            odd = [name for name in ZARR_FILES if (path / name).exists()]
+            odd = [name for name in odd if not (path / name).is_file()]
+            if odd:
+                raise FormatError(f"{path} holds {odd[0]}, which is no file: expected {form.name}.")
+            return
+        if form.folder:
+            raise FormatError(
+                f"{path} is a file, and a {form.name} is a folder: if it is an archive, unpack it."
+            )
+        if form.series and stat.S_ISDIR(kind):
+            return
+        if stat.S_ISDIR(kind):
+            raise FormatError(f"{path} is a folder: expected an image file.")
+        if not stat.S_ISREG(kind):
+            raise FormatError(
+                f"{path} is a pipe, a socket or a device: expected a file with an image in it."
+            )
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
@@ -270,7 +290,7 @@ def check_content(path: Path, form: Format) -> None:
             f"(gunzip)."
         )
     for other in FORMATS:
-        if other.signatures and start.startswith(other.signatures):
+        if other.signatures and not other.several and start.startswith(other.signatures):
             raise FormatError(
                 f"{path} is named like {form.name} but holds {other.name}: rename it to "
                 f"{path.with_suffix(other.suffixes[0]).name}."

@@ -7,6 +7,7 @@ filled part by part.
 
 from __future__ import annotations
 
+import math
 import os
 from io import FileIO
 from pathlib import Path
@@ -134,7 +135,9 @@ def _read_header(path: Path) -> tuple[NpyFile, bool]:
             shape, fortran, kind = read_header(file)
             offset = file.tell()
             file.seek(0, os.SEEK_END)
-            missing = offset + int(np.prod(shape, dtype=np.int64)) * kind.itemsize - file.tell()
+            if min(shape, default=0) < 0:
+                raise ValueError(f"the shape {shape} is negative")
+            missing = offset + math.prod(shape) * kind.itemsize - file.tell()
             if missing > 0:
                 raise EOFError(f"{missing} bytes are missing at its end")
     except Exception as error:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from overtile.errors import DataError, FormatError, optional
 from overtile.image import AXES, Image, Sliceable, axes_by_shape
+from overtile.io.limits import check_memory
 from overtile.io.ngff import describe, spacing_of, transformations
 from overtile.io.output import Manner, check_label, home_of, writing
 from overtile.io.place import Url
@@ -81,7 +84,7 @@ def open_zarr(path: Path, as_label: bool) -> Image:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FormatError(
             f"{path} is a Zarr without the description of an image (multiscales of OME-Zarr 0.4 "
-            f"or 0.5): found {sorted(node.keys())[:5]} and {sorted(attributes)}. Expected one "
+            f"or 0.5): found {_names(node.keys)[:5]} and {sorted(attributes)}. Expected one "
             "image, or a folder 0 with one: move the image that is meant to a folder of its own in "
             ".zarr."
         ) from error
@@ -99,7 +102,7 @@ def _is_numbered(path: Path, node: Any, attributes: dict[str, Any]) -> bool:
     """Whether there is one image in a folder 0, as bioformats2raw writes them."""
     if isinstance(path, Url):  # a web server does not say what a folder holds
         return "bioformats2raw.layout" in attributes and "1" not in node
-    return {*node.group_keys()} - {"OME"} == {"0"}
+    return {*_names(node.group_keys)} - {"OME"} == {"0"}
 
 
 def create_zarr(path: Path, like: Image, block: tuple[int, ...], manner: Manner) -> ZarrArray:
@@ -200,6 +203,9 @@ class ZarrArray:
                 f"{path} holds an array of shape {self.shape} and type {kind}: expected integers, "
                 "floats or truth values, and at least one."
             )
+        if not self.by_window:
+            remedy = "write it again with smaller chunks, which are read one by one."
+            check_memory(path, tuple(array.chunks), self.dtype.itemsize, remedy)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         window, rest = resolve(key, self.shape)
@@ -246,6 +252,13 @@ class ZarrArray:
         ]
         name = self._array.metadata.encode_chunk_key
         return [self._path / name(place) for place in product(*touched)]
+
+
+def _names(list_names: Callable[[], Iterable[str]]) -> list[str]:
+    """What is in a group, in order; Zarr warns of files that are none of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sorted(list_names())
 
 
 def _create_level(

@@ -111,8 +111,10 @@ class Segments:
     ----------
     raw
         Whether the pixels of a page lie in the file as they are, one behind the other.
+    largest
+        The shape of a decoded segment.
     large
-        Whether a decoded segment is so large that windows are not read cheaply.
+        Whether it is so large that windows are not read cheaply.
     """
 
     def __init__(self, key: Any, owner: object) -> None:
@@ -123,9 +125,37 @@ class Segments:
         self._step = tile if key.is_tiled else (1, min(key.rowsperstrip, length), width)
         sides = [min(sides) for sides in zip(self._step, (depth, length, width), strict=True)]
         self.raw = bool(key.is_final)
-        size = math.prod(sides) * samples * key.dtype.itemsize
+        self.largest = (*sides, samples)
+        size = math.prod(self.largest) * key.dtype.itemsize
         self.large = not self.raw and size > LARGE_BYTES
         self._decode: Any = None if self.raw else key.decode  # tifffile builds it: one thread
+
+    def check_place(self, key: Any) -> None:
+        """Pass where the file has room for all segments of a page; those of others are as likely.
+
+        Raises
+        ------
+        EOFError
+            Segments are not listed, or lie beyond the end of the file.
+        """
+        offsets, counts = np.array(key.dataoffsets), np.array(key.databytecounts)
+        end = key.parent.filehandle.size
+        if self.raw:
+            size = math.prod(self.shape) * key.dtype.itemsize
+            if not len(offsets) or offsets[0] + size > end:
+                raise EOFError(f"page {key.index} ends beyond the end of the file")
+            return
+        if min(len(offsets), len(counts)) < self._count:
+            raise EOFError(
+                f"{self._count} strips or tiles make up page {key.index}, and {len(offsets)} are "
+                "listed"
+            )
+        beyond = np.flatnonzero((counts > 0) & (offsets + counts > end))
+        if len(beyond):
+            raise EOFError(self._name(beyond[0], key.index) + " ends beyond the end of the file")
+
+    def _name(self, index: int, page: int) -> str:
+        return f"{'tile' if self._key.is_tiled else 'strip'} {index} of page {page}"
 
     def read(self, file: FileIO, page: Page, window: Window, into: NDArray[Any]) -> None:
         """Read a window of a page into an array of its shape.
@@ -189,8 +219,6 @@ class Segments:
 
     def _decoded(self, file: FileIO, lock: threading.Lock, page: Page, index: int) -> NDArray[Any]:
         """A segment (depth, length, width, sample), decoded."""
-        kind = "tile" if self._key.is_tiled else "strip"
-        name = f"{kind} {index} of page {page.number}"
         try:
             offset, count = page.offsets[index], page.counts[index]
             with lock:
@@ -202,7 +230,7 @@ class Segments:
                 content or None, index, jpegtables=page.tables, jpegheader=self._key.jpegheader
             )
         except Exception as error:
-            raise OSError(f"{name} {error}") from error
+            raise OSError(f"{self._name(index, page.number)} {error}") from error
         # A segment without bytes is one that was never written (GDAL calls such a file sparse).
         return np.full(shape, self._key.nodata, self._key.dtype) if segment is None else segment
 

@@ -24,6 +24,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 from overtile.errors import FormatError, MissingError
 from overtile.image import AXES, Image
 from overtile.io.geotiff import open_raster
+from overtile.io.limits import check_memory
 from overtile.io.pillow import damaged
 from overtile.io.quiet import quiet
 from overtile.io.segments import Page, Segments
@@ -132,6 +133,8 @@ class TiffPages:
         _check_pixels(path, key)
         self.letters, self._leading = _axes_in_file(path, self._series)
         sizes = list(self._series.shape)
+        if 0 in sizes:
+            raise FormatError(f"{path} holds an image of {sizes}, which has no pixels.")
         if key.extrasamples and key.extrasamples[-1] in ALPHA and not self._tiff.is_geotiff:
             sizes[self.letters.index("c")] -= 1
         self.shape = tuple(sizes)
@@ -148,7 +151,11 @@ class TiffPages:
             count = dict(zip(self.letters, sizes, strict=True)).get("c", 1)
             self.channel_names = channel_names(self._tiff, self._series, self.letters, count)
             self.palette = palette_of(key) if key.photometric == PHOTOMETRIC.PALETTE else ()
+            self._segments.check_place(key)
         self.by_window = not self._segments.large
+        if self._segments.large:
+            remedy = "write it again with tiles, which are read one by one."
+            check_memory(path, self._segments.largest, self.dtype.itemsize, remedy)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """The part that integers and slices choose, read from the file."""
@@ -221,8 +228,10 @@ def _check_directory(path: Path) -> None:
         big = head[2:] == struct.pack(order + "H", 43)
         count_form, entry, next_form = ("Q", 20, "Q") if big else ("H", 12, "I")
         file.seek(8 if big else 4)
-        seen = {0}
-        while (place := _unpack(order + next_form, file)) not in seen:
+        seen: set[int] = set()
+        while place := _unpack(order + next_form, file):
+            if place in seen:
+                raise ValueError(f"the list of pages runs in a circle, back to byte {place}")
             seen.add(place)
             file.seek(place)
             file.seek(_unpack(order + count_form, file) * entry, 1)
@@ -240,7 +249,8 @@ def _check_pixels(path: Path, page: Any) -> None:
     """Refuse what is no plain intensity or label."""
     # Inside JPEG compression YCbCr is a matter of the codec, which gives RGB.
     as_rgb = page.photometric == PHOTOMETRIC.YCBCR and page.compression == COMPRESSION.JPEG
-    if (page.photometric not in COLOURS and not as_rgb) or page.dtype.kind not in "buif":
+    kind = "" if page.dtype is None else page.dtype.kind
+    if (page.photometric not in COLOURS and not as_rgb) or kind not in tuple("buif"):
         colours = getattr(page.photometric, "name", page.photometric)
         raise FormatError(
             f"{path} has colours of the kind {colours} and pixels of the type {page.dtype}, which "

@@ -266,7 +266,11 @@ def check_labelled(pairs: Pairs, given: object) -> None:
 
 
 def _check_different(images: Path, labels: Path) -> None:
-    if images.resolve() == labels.resolve():
+    try:
+        same = images.resolve() == labels.resolve()
+    except RuntimeError:  # links that lead in a circle: opening them says so
+        same = False
+    if same:
         inside = io.labels_in(images) if io.is_known(images) else ()
         hint = f" It holds labels itself: {shown(list(map(str, inside)))}." if inside else ""
         raise DataError(

@@ -37,6 +37,10 @@ VOLUMES = (
 )
 
 
+LABEL_BYTES = 8
+"""Of each value of a label in memory: what is made of it are ids and their order."""
+
+
 @runtime_checkable
 class Opener(Protocol):
     """Several files that are one image or label: its channels, or a file for each object."""
@@ -121,7 +125,7 @@ class Source:
 
     def read(self) -> NDArray[Any]:
         """The pixels of an image (c *space), in their own type; space is y x, or z y x."""
-        return Planes(self.open(), self.dimensions)[self.plane].read()
+        return self._whole(self.open())
 
     def read_label(self, like: Source) -> Label:
         """The label, of the image `like`.
@@ -138,16 +142,17 @@ class Source:
             A label with channels that are none of these.
         """
         image = self.open(like)
-        pixels = Planes(image, self.dimensions)[self.plane].read()
+        pixels = self._whole(image)
         if len(pixels) == 1 and not image.channel_names:
             return Label(np.asarray(pixels[0]), palette=image.palette)
         names = tuple(name.lower() for name in image.channel_names)
         in_colour = len(pixels) == 3 and names in ((), *COLOUR_NAMES)
         if in_colour and (pixels[1:] == pixels[:1]).all():
             return Label(np.asarray(pixels[0]))
-        if in_colour and pixels.dtype == np.uint8 and pixels.max() > 1:
-            red, green, blue = pixels.astype(np.int64)
-            return Label((red << 16) + (green << 8) + blue, "colours")
+        if in_colour and _is_colour(pixels):
+            wide = np.float64 if pixels.dtype.kind == "f" else np.int64  # NaN where it is missing
+            red, green, blue = pixels.astype(wide)
+            return Label(red * 65536 + green * 256 + blue, "colours")
         if image.channel_names or all(_is_binary(channel) for channel in pixels):
             return Label(np.asarray(pixels), "channels", names=image.channel_names)
         raise DataError(
@@ -155,6 +160,21 @@ class Source:
             "expected one number for each pixel, a colour of 3 x 8 bits, or a channel for each "
             "class, in which it is 0 or one other value."
         )
+
+    def _whole(self, image: Image) -> NDArray[Any]:
+        """The plane (c *space), if it fits the memory."""
+        plane = Planes(image, self.dimensions)[self.plane]
+        remedy = "cut it into parts; only 'overtile predict' reads it by window."
+        size = max(plane.dtype.itemsize, LABEL_BYTES) if self.is_label else plane.dtype.itemsize
+        io.check_memory(self.origin, plane.shape, size, remedy)
+        return plane.read()
+
+
+def _is_colour(pixels: NDArray[Any]) -> bool:
+    """Whether three channels are a colour of 8 bits: also as floats, which tell missing pixels."""
+    known = pixels[np.isfinite(pixels)]
+    whole = pixels.dtype == np.uint8 or bool((known == np.round(known)).all())
+    return whole and known.size > 0 and 1 < known.max() <= 255 and known.min() >= 0
 
 
 def _is_binary(channel: NDArray[Any]) -> bool:

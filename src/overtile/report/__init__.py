@@ -137,7 +137,8 @@ def write_report(path: Path, content: ReportContent, *, overwrite: bool = False)
         shown=[_show(example, content.legend) for example in content.examples],
     )
     with io.new_file(path, overwrite) as file:
-        file.write(page.encode())
+        # Names of files that are no text have no letters in UTF-8: they are shown as escapes.
+        file.write(page.encode(errors="backslashreplace"))
 
 
 def number(score: float | None) -> str:
