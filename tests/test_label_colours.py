@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 
 from overtile import io, jobs, layouts
 from overtile.cli import main
+from overtile.doctor import examine
 from overtile.errors import DataError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.image import Image
@@ -143,6 +144,19 @@ class TestColours:
         assert meaning.class_map(Label(codes, "colours"))[5, 5] == -1
         named = Hints((ClassHint("dot", colour=(1, 2, 3)),))
         assert understand([Label(codes, "colours")], hints=named).names[0] == "dot"
+
+    def test_a_slip_in_a_label_that_comes_later_is_left_unlabelled(self) -> None:
+        codes = np.where(class_ids(0, 2, (40, 60)) > 0, 0xFF0000, 0x00FF00)
+        meaning = understand([Label(codes, "colours")])
+        before = meaning.class_map(Label(codes, "colours"))
+        codes[0, :4] = 0
+        after = meaning.class_map(Label(codes, "colours"))
+        assert (after[0, :4] == -1).all()
+        after[0, :4] = before[0, :4]
+        assert np.array_equal(after, before)
+        codes[0] = 0
+        with pytest.raises(DataError, match="the colour #000000, which is none of the classes"):
+            meaning.class_map(Label(codes, "colours"))
 
     def test_a_photograph_is_refused(self) -> None:
         codes = np.random.default_rng(0).integers(0, 2**24, (40, 40))
@@ -395,6 +409,11 @@ class TestRealData:
             assert (ids[black] == -1).all()
             assert np.array_equal(shown[~black], rgb[~black])
 
+    def test_every_tile_of_dubai_is_understood_alone(self, shared_data: Path) -> None:
+        for number in (1, 6):
+            files = sorted((shared_data / "dubai" / f"Tile {number}" / "masks").glob("*.png"))
+            assert 0 not in understand(read(file) for file in files).values
+
     def test_a_satellite_mask(self, shared_data: Path) -> None:
         label = read(shared_data / "multiband" / "mask_14.tif")
         meaning = understand([label])
@@ -528,10 +547,17 @@ class TestModel:
         assert "= road" in " ".join(capsys.readouterr().out.split())
 
     def test_repair_is_an_option(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        ids = np.kron(class_ids(0, 2, (8, 8)), np.ones((12, 12), np.uint8))
+        ids = np.kron(class_ids(0, 2, (8, 8)), np.ones((13, 13), np.uint8))
         noise = np.random.default_rng(0).integers(0, 255, ids.shape, np.uint8)
         io.write(tmp_path / "image.png", Image(noise, "yx"))
-        ids[:2, :2] = 9
-        io.write(tmp_path / "label.png", Image(ids * np.uint8(28), "yx"))
-        run("check", tmp_path / "image.png", tmp_path / "label.png", "--repair")
-        assert "(--repair)" in " ".join(capsys.readouterr().out.split())
+        Pillow.fromarray(ids * np.uint8(255)).save(tmp_path / "label.jpg", quality=50)
+        paths = (tmp_path / "image.png", tmp_path / "label.jpg")
+        with pytest.raises(SystemExit):
+            main(["check", *map(str, paths)])
+        assert "Error:" in capsys.readouterr().err
+        run("check", *paths, "--repair")
+        said = capsys.readouterr()
+        assert "(--repair)" in " ".join(said.out.split())
+        assert "are taken for the nearest (--repair)" in " ".join(said.err.split())
+        half = ids - np.float32(0.2)
+        assert examine(layouts.pairs(noise, half), LabelSettings(repair=True)).ok

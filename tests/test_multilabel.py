@@ -117,7 +117,7 @@ class TestMeaning:
             ((3, 8, 9), 255, (), "colours"),
             ((3, 8, 9), 255, ("x", "y", "z"), "channels"),
             ((3, 8, 9), 255, ("Red", "Green", "Blue"), "colours"),
-            ((1, 8, 9), 1, ("x",), "channels"),
+            ((1, 8, 9), 1, ("x",), "numbers"),
         ],
     )
     def test_what_a_label_with_channels_is_read_as(

@@ -69,6 +69,8 @@ def test_the_values_may_be_any_but_0(values: set[int], width: int) -> None:
 def test_the_user_decides() -> None:
     label = strokes(0)
     assert understand([label], "classes").kind == "classes"
+    named = Hints((ClassHint("background", 0),))
+    assert understand([label], hints=named).kind == "classes"
     dense = label + 3
     assert understand([dense]).kind == "classes"
     forced = understand([dense], "scribbles", Hints((ClassHint("background", 4),)))

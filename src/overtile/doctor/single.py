@@ -145,6 +145,8 @@ def check_label(
     repair: bool = False,
 ) -> tuple[LabelValues | None, list[Finding]]:
     """The values or colours of a label (*space), None without a meaning, and what was found."""
+    if label.dtype.kind == "f" and repair:
+        label = np.rint(label)
     if label.dtype.kind == "f":
         nothing = np.isnan(label) & ~np.isnan(label).all()  # some pixels are not labelled
         odd = label[~(nothing | (np.isfinite(label) & (label == np.round(label))))]

@@ -12,13 +12,13 @@ These are the rules, unless the user or the layout of the data says which it is:
    objects, in a label of more than 12 or in all labels up to different numbers; or they differ
    between labels: on average one is found in less than half of them, as in a stack or a film whose
    objects come and go.
-5. Scribbles, if every label is 0 but for thin strokes of two values or more (`scribbles`): there 0
-   is not labelled.
+5. Scribbles, if every label is 0 but for thin strokes of two values or more (`scribbles`), and 0
+   has no name: there 0 is not labelled.
 6. Otherwise classes, in the order of their values; where all others are at most 40, the value 255
    means "not labelled" (as in Pascal VOC), unless it is the only one beside 0.
 
 More than 40 class values are no classification but damage, such as a mask that was saved as JPEG.
-A colour without a name that covers less than a ten-thousandth of all labels is left unlabelled.
+A colour without a name that covers less than 0.0005 of all labels is left unlabelled.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def understand(
     )
     if objects:
         return _instances(seen, said)
-    if chosen == "scribbles" or (chosen == "auto" and seen.drawn):
+    # Where a data set names the value 0, it is a class of it, and thin is what it shows.
+    guess = chosen == "auto" and seen.drawn and all(hint.value != 0 for hint in hints.classes)
+    if chosen == "scribbles" or guess:
         found = decide_scribbles(seen, said, sure=chosen == "scribbles")
         if found is not None:
             return found

@@ -143,7 +143,7 @@ class Source:
         """
         image = self.open(like)
         pixels = self._whole(image)
-        if len(pixels) == 1 and not image.channel_names:
+        if len(pixels) == 1:
             return Label(np.asarray(pixels[0]), palette=image.palette)
         names = tuple(name.lower() for name in image.channel_names)
         in_colour = len(pixels) == 3 and names in ((), *COLOUR_NAMES)
