@@ -12,7 +12,7 @@ FLOORS = [
     ["cache", "geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
     [
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
-        *("resample", "sample"),
+        *("resample", "sample", "vectors"),
     ],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],

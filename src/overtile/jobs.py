@@ -141,6 +141,7 @@ def train(
         chosen = presets.resolve(settings, VOLUME_NETWORK).model_copy(
             update={"labels": chosen.labels}
         )
+    pairs = layouts.drawn_as(pairs, chosen.labels.kind)
     pairs, held = layouts.split(pairs, holdout)
     held_out = () if held is None else tuple(held.names)
     if chosen.spacing is not None:
@@ -212,7 +213,7 @@ def evaluate(
 def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
     """The scores of a segmenter on pairs; see `evaluate`."""
     return evaluate_pairs(
-        pairs,
+        layouts.drawn_as(pairs, segmenter.meaning),
         segmenter.meaning,
         segmenter.probabilities,
         segmenter.find_objects,

@@ -89,6 +89,7 @@ def check(
         check_free(report, overwrite)
     says = label_changes(labels_are.value, ignore, colours, repair=repair)
     chosen = change(Settings(), says).labels
+    pairs = layouts.drawn_as(pairs, chosen.kind)
     if not print_examination(pairs, chosen, holdout, report, overwrite=overwrite):
         raise typer.Exit(2)
 
@@ -214,6 +215,14 @@ def predict(
             "--measurements", help="For objects: sizes, places and intensities in NAME.csv."
         ),
     ] = False,
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Of the outputs where IMAGES is a folder: tif (the default), png, npy, zarr, or "
+            "as shapes geojson, gpkg, zip (ImageJ ROIs).",
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -277,11 +286,19 @@ def predict(
         engine.value if engine else None,
         precision.value if precision else None,
         threads,
+        suffix=suffix,
         inexact=inexact,
         prune=prune,
     )
     run_prediction(
-        segmenter, images, output, options, overlay, measurements=measurements, explain=explain
+        segmenter,
+        images,
+        output,
+        options,
+        overlay,
+        suffix=suffix,
+        measurements=measurements,
+        explain=explain,
     )
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from overtile import io, segmenter
+from overtile import io, segmenter, vectors
 from overtile.cli.show import note, pixel_progress, say
 from overtile.engines.choice import Name
 from overtile.errors import DataError, OutputError, SettingsError
@@ -52,18 +52,35 @@ def parse_memory(text: str | None) -> int | None:
     return int(size)
 
 
-def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, Path]]:
+def list_jobs(
+    images: Path, output: Path, suffix: str | None, *, resume: bool
+) -> list[tuple[Path, Path]]:
     """Each file with the one that its prediction goes to; to resume, without those that are done.
+
+    Parameters
+    ----------
+    images, output
+        Two files, or two folders.
+    suffix
+        Of the outputs in a folder, without its dot; tif by default.
+    resume
+        Whether to go on.
 
     Raises
     ------
-    DataError, OutputError
-        No image in a folder; a folder into a file; two images whose outputs have one name.
+    DataError, OutputError, SettingsError
+        No image in a folder; a folder into a file; two images whose outputs have one name; a suffix
+        for a single file.
     """
     images = io.place(images)
     if not images.is_dir() or io.is_known(images):
+        if suffix is not None:
+            raise SettingsError(
+                f"--format {suffix} is for a folder of images: of a single one, the name of the "
+                "output tells its format."
+            )
         return [(images, output)]
-    if io.is_known(output):
+    if io.is_known(output) or vectors.is_annotation(output):
         raise OutputError(f"{images} is a folder, so the output is one too: {output} names a file.")
     files = sorted(path for path in images.iterdir() if io.is_known(path))
     if not files:
@@ -75,9 +92,7 @@ def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, P
             )
         known = ", ".join(suffix for form in io.FORMATS for suffix in form.suffixes)
         raise DataError(f"{images} holds no image: expected {known}.")
-    jobs = [
-        (path, output / f"{io.stem_of(path)}{io.format_of(path).predicted_as}") for path in files
-    ]
+    jobs = [(path, output / f"{io.stem_of(path)}{_suffix_for(path, suffix)}") for path in files]
     taken: dict[Path, Path] = {}
     for source, target in jobs:
         if target in taken:
@@ -90,6 +105,11 @@ def list_jobs(images: Path, output: Path, *, resume: bool) -> list[tuple[Path, P
     return [job for job in jobs if not (resume and job[1].exists())]
 
 
+def _suffix_for(path: Path, suffix: str | None) -> str:
+    """How the prediction of an image of a folder ends."""
+    return io.format_of(path).predicted_as if suffix is None else f".{suffix}"
+
+
 def load_for(
     model: Path,
     images: Path,
@@ -99,11 +119,12 @@ def load_for(
     precision: Precision | None,
     threads: int | None,
     *,
+    suffix: str | None,
     inexact: bool,
     prune: int | None,
 ) -> Segmenter:
     """The segmenter that is asked for; to resume, with the engine with which it was begun."""
-    jobs = list_jobs(images, output, resume=True) if options.resume else []
+    jobs = list_jobs(images, output, suffix, resume=True) if options.resume else []
     journals = [Journal(target) for _, target in jobs]
     begun = next((journal.read() for journal in journals if journal.exists()), None)
     if begun is not None:
@@ -126,6 +147,7 @@ def run_prediction(
     options: PredictOptions,
     overlay: Path | None,
     *,
+    suffix: str | None,
     measurements: bool,
     explain: bool,
 ) -> None:
@@ -133,7 +155,7 @@ def run_prediction(
     if overlay is not None and overlay.is_file():
         raise OutputError(f"{overlay} is a file: expected a folder for the overlays.")
     runs = []
-    for source, target in list_jobs(images, output, resume=options.resume):
+    for source, target in list_jobs(images, output, suffix, resume=options.resume):
         # Beside the output; of one among the labels of a Zarr, beside that.
         table = io.file_of(target).with_name(f"{io.stem_of(target)}.csv")
         one = replace(options, measurements=table if measurements else None)
@@ -196,9 +218,13 @@ def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
     """One picture for each plane: outlines on the image."""
     folder.mkdir(parents=True, exist_ok=True)
     content = run.options.content
-    # A .npy does not keep its axes; the run knows them.
-    by_window = run.form.create is not None
-    data = io.reopen(run.output) if by_window else io.open(run.output, as_label=True).data
+    data: Sliceable
+    if isinstance(run.form, vectors.Form):
+        legend = model.legend if content == "classes" else None
+        data = vectors.redraw(run.output, run.image, legend).data
+    else:  # a .npy does not keep its axes; the run knows them
+        opened = io.reopen if run.is_filled else _open_label
+        data = opened(run.output)
     results = Planes(Image(data, run.axes))
     images = Planes(run.image)
     for number in range(len(images)):
@@ -221,6 +247,10 @@ def _shown_ids(model: Segmenter, result: np.ndarray, content: str) -> np.ndarray
     if content == "probabilities":
         result = result > 0.5 if overlap else result.argmax(axis=0)[None]
     return model.legend.pictured_ids(result if overlap else result[0], overlap=overlap)
+
+
+def _open_label(path: Path) -> Sliceable:
+    return io.open(path, as_label=True).data
 
 
 def _thinned(plane: Sliceable | Plane) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import overtile.model as storage
-from overtile import io
+from overtile import io, vectors
 from overtile.engines.choice import LIBRARIES
 from overtile.executors import Job, Work, in_this_process, on_cluster, open_image
 from overtile.file_to_file.checks import check_begun, check_executor, check_format, count_needs
@@ -76,7 +76,7 @@ class FilePrediction:
     ) -> None:
         self.predictor, self.source, self.output = predictor, io.member(source), output
         self.options = options
-        self.form = io.format_of(output)
+        self.form = vectors.form_of(output) or io.format_of(output)
         io.check_free(output, options.overwrite)
         if options.measurements is not None:
             io.check_free(options.measurements, options.overwrite)
@@ -93,7 +93,7 @@ class FilePrediction:
         self.staged = self.planes.axes_of(channels_of(predictor.model, self.kind))
         self.journal = Journal(output)
         check_format(output, self.form, options.content, len(self.planes) * (layers or 1))
-        if self.form.check is not None:
+        if isinstance(self.form, io.Format) and self.form.check is not None:
             blank = _Blank(self.shape, np.dtype(np.uint8))
             self.form.check(self._like(blank), options.content)
         check_executor(options, predictor, self._pixels_path(self.kind))
@@ -110,13 +110,6 @@ class FilePrediction:
         )
         if options.resume:
             self.journal.check_same(self._run())
-
-    @property
-    def _in_place(self) -> bool:
-        """Whether what is written part by part becomes the output by getting its name."""
-        return self.form.create is not None and not (
-            self.is_resampled and self.options.content != "objects"
-        )
 
     def _staged(self) -> Kind:
         """What the network is asked for: what the content is made of at the end."""
@@ -153,6 +146,13 @@ class FilePrediction:
     def pixels(self) -> int:
         """Of the whole image."""
         return int(np.prod(self.planes.shape)) * len(self.planes)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether what is written part by part becomes the output by getting its name."""
+        brought_back = self.is_resampled and self.options.content != "objects"
+        filled = isinstance(self.form, io.Format) and self.form.create is not None
+        return filled and not brought_back
 
     def run(self, told: Told = lambda *_: None, client: Any = None) -> None:
         """Compute what is not done, and write the output.
@@ -213,7 +213,7 @@ class FilePrediction:
 
     def _pixels_path(self, kind: Kind | Content) -> Path:
         """Where the pixels of a result lie until all is done."""
-        in_place = kind == self.options.content and self._in_place
+        in_place = kind == self.options.content and self.is_filled
         suffix = self.form.suffixes[0] if in_place else ".npy"
         return self.journal.folder / f"{kind}{suffix}"
 
@@ -312,22 +312,27 @@ class FilePrediction:
 
     def _finish(self) -> None:
         """Turn the pixels into the output, and forget the prediction."""
-        if not self._in_place:
+        overwrite = self.options.overwrite
+        if self.is_filled:
+            pixels = self._pixels_path(self.options.content)
+            io.finish(pixels)
+            io.move(pixels, self.output, overwrite)
+        else:
             if self.options.content == "objects":
                 data: Sliceable = io.reopen(self._pixels_path("objects"))
             else:
                 data = self._on_own_pixels(io.reopen(self._pixels_path(self.kind)))
-            io.write(
-                self.output,
-                self._like(data),
-                overwrite=self.options.overwrite,
-                overviews=self.options.overviews,
-                **self._manner(),
-            )
-        else:
-            pixels = self._pixels_path(self.options.content)
-            io.finish(pixels)
-            io.move(pixels, self.output, self.options.overwrite)
+            image = self._like(data)
+            if isinstance(self.form, vectors.Form):
+                legend, content = self.predictor.model.classes.legend, self.options.content
+                vectors.write(
+                    self.output, image, content=content, legend=legend, overwrite=overwrite
+                )
+            else:
+                overviews = self.options.overviews
+                io.write(
+                    self.output, image, overwrite=overwrite, overviews=overviews, **self._manner()
+                )
         self.journal.remove()
 
 

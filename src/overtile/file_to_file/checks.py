@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from overtile import vectors
 from overtile.errors import FormatError, OutputError, SettingsError, optional
 from overtile.file_to_file.options import Content, PredictOptions
 from overtile.image import Planes
@@ -13,6 +14,7 @@ from overtile.io import Format, check_label
 from overtile.journal import Journal
 from overtile.prediction import Predictor
 from overtile.tileplan import mebibytes
+from overtile.vectors import Form
 
 OVERHEAD_BYTES = 128 * 2**20
 """For what no model of tiles accounts for: threads, allocators, decoded strips of a TIFF."""
@@ -20,8 +22,11 @@ OVERHEAD_BYTES = 128 * 2**20
 PIXEL_BYTES = {"classes": 1, "probabilities": 4, "objects": 4}
 """Of a pixel of each content, for each channel."""
 
+TRACED_PIXEL_BYTES = 48
+"""Of a plane whose outlines are traced: its values, the numbers of its regions, its edges."""
 
-def check_format(output: Path, form: Format, content: Content, planes: int) -> None:
+
+def check_format(output: Path, form: Format | Form, content: Content, planes: int) -> None:
     """Refuse what could not be written when all is done.
 
     Raises
@@ -31,6 +36,9 @@ def check_format(output: Path, form: Format, content: Content, planes: int) -> N
     MissingError
         Its library is not installed.
     """
+    if isinstance(form, Form):
+        vectors.check_content(output, content)
+        return
     check_label(output, content)
     if form.folder:
         optional("zarr", "zarr")
@@ -110,7 +118,7 @@ class Needs:
 def count_needs(
     predictor: Predictor,
     planes: Planes,
-    form: Format,
+    form: Format | Form,
     content: Content,
     shape: tuple[int, ...],
     staged: tuple[int, ...],
@@ -125,7 +133,11 @@ def count_needs(
     if predictor.model.normalisation.scheme == "per-image":
         notes.append("Its own mean and deviation are measured first: every pixel is read twice.")
     result = math.prod(shape) * PIXEL_BYTES[content]
-    if not form.stacks:
+    if isinstance(form, Form):
+        traced = math.prod(planes.shape[-2:]) * TRACED_PIXEL_BYTES
+        memory += traced
+        notes.append(f"Outlines are traced in whole planes: that takes {mebibytes(traced)}.")
+    elif not form.stacks:
         memory += result
         notes.append(
             f"A {form.name} cannot be written by window: its pixels take {mebibytes(result)} at "
@@ -137,7 +149,8 @@ def count_needs(
         memory += plane
         notes.append(f"Blended tiles of a plane are held in memory: {mebibytes(plane)}.")
     # Once more where it is converted at the end, and for the foreground of objects.
-    disk = (1 if form.create is not None else 2) * result
+    filled = isinstance(form, Format) and form.create is not None
+    disk = (1 if filled else 2) * result
     disk += math.prod(staged) * PIXEL_BYTES["probabilities"] if content == "objects" else 0
     notes.append(f"Up to {mebibytes(disk)} of disk are needed.")
     return Needs(memory, disk, tuple(notes))

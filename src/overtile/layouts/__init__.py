@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from overtile import io
 from overtile.errors import DataError, SettingsError
 from overtile.labels import Label
+from overtile.layouts.annotations import are_annotations, drawn_as, pair_annotations
 from overtile.layouts.choosing import scored, select, split, straddling
 from overtile.layouts.folders import check_lengths, list_folder, pair_folders, shortened, shown
 from overtile.layouts.found import Found
@@ -31,6 +32,7 @@ from overtile.layouts.source import (
 from overtile.layouts.table import LAYOUTS, Recognised, is_pairlist, recognise
 from overtile.layouts.tree import as_text, check_reachable, is_there, look
 from overtile.missing import find_missing, refuse_infinite
+from overtile.vectors import Drawing
 
 __all__ = [
     "LAYOUTS",
@@ -42,6 +44,7 @@ __all__ = [
     "check_labelled",
     "check_pair",
     "common_pixel_size",
+    "drawn_as",
     "image_folders",
     "list_images",
     "pairs",
@@ -71,7 +74,8 @@ def pairs(
     images, labels
         Two folders, paired by the names of their files (stacks inside page by page); or two files,
         arrays or lists of these, paired by position, plane by plane. Arrays are understood as
-        `overtile.image.as_image` says. Without labels: the folder of a data set in one of the
+        `overtile.image.as_image` says. Labels can be annotations by shapes
+        (`annotations.pair_annotations`). Without labels: the folder of a data set in one of the
         `LAYOUTS`, or a CSV of pairs; anything else is images alone.
     dimensions
         2: every plane of a stack is an image of its own. 3: a stack (z y x) is one volume, and of
@@ -107,7 +111,12 @@ def pairs(
             "out one of the two."
         )
     if isinstance(images, PathLike) and isinstance(labels, PathLike):
-        _check_different(io.place(images), io.place(labels))
+        place = io.place(images)
+        if not isinstance(place, io.Url) and are_annotations(place, io.place(labels)):
+            found = pair_annotations(place, io.place(labels))
+            dimensions = dimensions or _dimensions(found)
+            return Pairs(_members(found, None, dimensions), found.how, found.hints, dimensions)
+        _check_different(place, io.place(labels))
     left_folder, right_folder = _folder(images), _folder(labels)
     if left_folder and right_folder:
         rows, how = pair_folders(look(left_folder), look(right_folder))
@@ -160,7 +169,11 @@ def _members(found: Found, root: Path | None, dimensions: int) -> tuple[Pair, ..
     members: list[Pair] = []
     for row in found.rows:
         images = _planes(row.image, root, False, dimensions)
-        labels = _planes(row.label, root, True, dimensions)
+        if isinstance(row.label, Drawing):
+            origin = row.label.annotations.origin
+            labels = [Source(origin, row.label, image.plane, True, dimensions) for image in images]
+        else:
+            labels = _planes(row.label, root, True, dimensions)
         check_lengths(images, labels)
         group = as_text(row.group or (row.name if len(images) > 1 else ""))
         members += [

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from overtile.labels import Hints
 from overtile.layouts.source import Opener
+from overtile.vectors import Drawing
 
 NO_HINTS = Hints()
 Part: TypeAlias = Literal["", "training", "validation", "test"]
@@ -21,7 +22,7 @@ class Row:
 
     name: str
     image: Path | Opener
-    label: Path | Opener
+    label: Path | Opener | Drawing
     group: str = ""
     part: Part = ""
 

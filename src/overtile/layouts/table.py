@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overtile.errors import DataError, SettingsError
+from overtile.layouts.annotations import find_annotations
 from overtile.layouts.camvid import find_camvid
 from overtile.layouts.ctc import find_ctc, find_ctc_gold
 from overtile.layouts.dsb2018 import find_dsb2018
@@ -52,6 +53,7 @@ LAYOUTS = (
     Layout("folders", "images and masks, img and ann, train and trainannot, ...", find_folders, 2),
     Layout("tiles", "the same in several folders: train, val, or scenes", find_tiles, 2),
     Layout("together", "a.png beside a_mask.png, or a pair of stacks", find_together, 2),
+    Layout("annotations", "a.png beside a.json, a.zip, ..., or a COCO file", find_annotations, 2),
     Layout("class-files", "a.png beside a_road.png, a_building.png", find_class_files, 2),
 )
 """A new layout is a file and a line here."""
