@@ -144,6 +144,7 @@ def test_it_is_not_predicted(
             output,
             PredictOptions(),
             None,
+            suffix=None,
             measurements=False,
             explain=False,
         )
@@ -240,13 +241,14 @@ def test_a_folder_that_may_not_be_read_is_named(
     def refuse(path: Path) -> Iterator[Path]:
         raise PermissionError(13, "Permission denied", str(path))
 
+    (tmp_path / "labels").mkdir()
     monkeypatch.setattr(Path, "iterdir", refuse)
     monkeypatch.setattr(os, "scandir", refuse)
-    arguments = [folder, tmp_path]
+    arguments = [folder, tmp_path / "labels"]
     if command == "predict":
         arguments = [model_folder, folder, "-o", tmp_path / "out"]
     assert call(command, *arguments) == 2
-    assert "locked cannot be read: Permission denied" in capsys.readouterr().err.replace("\n", "")
+    assert "cannot be read: Permission denied" in capsys.readouterr().err.replace("\n", "")
     with pytest.raises((PermissionError, DataError)):
         main([command, *map(str, arguments), "--debug"])
 

@@ -375,6 +375,19 @@ def test_a_page_that_ends_beyond_the_file_is_named(tmp_path: Path, compression: 
         io.open(path).data[40:]
 
 
+def test_a_later_page_that_ends_beyond_the_file_is_named(tmp_path: Path) -> None:
+    pages = noise((3, 40, 50))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for page in pages:
+            writer.write(page, contiguous=False, metadata=None)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[:-10])
+    image = io.open(tmp_path / "a.tif")
+    assert np.array_equal(image.data[:2], pages[:2])
+    with pytest.raises(FormatError, match="page 2 ends beyond the end of the file"):
+        image.data[2]
+
+
 def test_many_segments_are_decoded_by_several_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from overtile.engines import FunctionEngine
 from overtile.errors import DataError
 from overtile.file_to_file import FilePrediction, PredictOptions
 from overtile.geometry import Field
+from overtile.image import as_image
 from overtile.labels import Hints, understand
 from overtile.missing import clear_missing, find_missing, refuse_infinite
 from overtile.normalise import Normalisation
@@ -210,7 +211,7 @@ class TestModel:
         objects = model.objects(HOLED)
         assert objects.max() > 0
         assert not objects[MISSING].any()
-        assert np.array_equal(model.find_objects(whole), objects)
+        assert np.array_equal(model.find_objects(whole, as_image(HOLED)), objects)
 
     @pytest.mark.parametrize("content", ["classes", "probabilities", "objects"])
     def test_files(self, model: Segmenter, tmp_path: Path, content: Any) -> None:
@@ -284,6 +285,7 @@ class TestTraining:
         made = Slabs(
             examples,
             [Normalisation((MEAN,), (STD,))],
+            labelled_px=np.array([1]),
             context_px=(100, 100),
             window_px=(32, 32),
             seed=0,
@@ -313,7 +315,7 @@ class TestTraining:
         assert np.array_equal(made.predict(HOLED) == 255, MISSING)
 
     def test_statistics_are_of_known_pixels(self) -> None:
-        data = TrainingData(overtile.layouts.pairs([HOLED], [CELLS]), SMALL, "auto")
+        data = TrainingData(overtile.layouts.pairs([HOLED], [CELLS]), SMALL)
         known = HOLED[~MISSING].astype(float)
         assert data.normalisation.mean == pytest.approx([known.mean()])
         assert data.normalisation.std == pytest.approx([known.std()])
@@ -321,18 +323,18 @@ class TestTraining:
     def test_the_data_set_says_what_made_the_images(self) -> None:
         pairs = overtile.layouts.pairs([IMAGE], [CELLS])
         told = replace(pairs, hints=Hints(modalities=("MRI",)))
-        data = TrainingData(told, SMALL, "auto")
+        data = TrainingData(told, SMALL)
         assert data.normalisation.scheme == "per-image"
         assert data.normalisations[0].mean == pytest.approx([IMAGE.mean()])
 
     @pytest.mark.parametrize("scheme", ["auto", "mean-std"])
     def test_what_the_user_says_is_stronger_than_the_pretraining(self, scheme: Any) -> None:
         chosen = SMALL.model_copy(update={"normalisation": NormalisationSettings(scheme=scheme)})
-        data = TrainingData(overtile.layouts.pairs([IMAGE], [CELLS]), chosen, "auto")
+        data = TrainingData(overtile.layouts.pairs([IMAGE], [CELLS]), chosen)
         known: Any = SimpleNamespace(normalisation=Normalisation((9.0,), (8.0,), "pretraining"))
         data.normalise_for(known)
         assert (data.normalisation.source == "pretraining") == (scheme == "auto")
-        assert data.normalisations == [data.normalisation]
+        assert list(data.normalisations) == [data.normalisation]
 
     def test_an_image_of_nothing_is_refused(self) -> None:
         with pytest.raises(DataError, match="0: all pixels of the image are missing"):

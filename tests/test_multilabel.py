@@ -144,7 +144,8 @@ class TestTraining:
         assert example.target.shape == layers.shape
         slabs = Slabs(
             [example],
-            Normalisation((0.0,), (1.0,)),
+            [Normalisation((0.0,), (1.0,))],
+            labelled_px=np.array([1]),
             context_px=(20, 20),
             window_px=(20, 20),
             seed=0,

@@ -140,7 +140,9 @@ class TestWindows:
     def slabs(self, example: Example, steps: tuple[int, int] = (0, 30)) -> Slabs:
         return Slabs(
             [example],
-            Normalisation((0.0,), (1.0,)),
+            [Normalisation((0.0,), (1.0,))],
+            labelled_px=np.array([1]),
+            sparse=True,
             context_px=(40, 40),
             window_px=(20, 30),
             seed=1,

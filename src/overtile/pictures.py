@@ -39,7 +39,7 @@ def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     shown[~finite] = low
     scaled = np.clip((shown - low) / max(float(high - low), 1e-12), 0, 1)
     levels = (np.round(scaled * (GRAYS - 1)) * (255 / (GRAYS - 1))).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(np.moveaxis(levels, 0, -1), (*image.shape[1:], 3)))
+    return np.array(np.broadcast_to(np.moveaxis(levels, 0, -1), (*image.shape[1:], 3)))
 
 
 def overlay(

@@ -43,7 +43,9 @@ def print_examination(
     if page is not None:
         write_check(page, pairs, report, columns, rows, overwrite=overwrite)
         say(f"Report: {page.resolve()}")
-    if report.ok:
+    if all(pair.label is None for pair in pairs):
+        say("Without labels there is nothing to train on; such images can be predicted.")
+    elif report.ok:
         warnings = len(report.findings)
         plural = "" if warnings == 1 else "s"
         say(f"Ready to train{f', with {warnings} warning{plural}' if warnings else ''}.")
