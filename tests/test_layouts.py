@@ -387,6 +387,10 @@ def test_the_split_of_a_data_set_is_its_own() -> None:
     plain = grouped(("a", "", ""), ("b", "", "training"))
     assert layouts.split(plain)[1] is None
     assert layouts.scored(plain).names == ["a", "b"]
+    assert layouts.scored(plain, held_out=("b",)).names == ["b"]
+    assert layouts.scored(plain, held_out=("b", "elsewhere")).names == ["a", "b"]
+    assert layouts.scored(plain, "a", held_out=("b",)).names == ["a"]
+    assert layouts.scored(pairs, held_out=("a",)).names == ["a"]
     with pytest.raises(DataError, match="All 1 images are held out"):
         layouts.split(grouped(("a", "", "test")))
 

@@ -198,8 +198,8 @@ def evaluate(
     images, labels, layout
         As in `train`.
     only
-        Which of them, chosen as in `train`. By default those that the data set itself keeps for
-        validation and test, or all where it keeps none.
+        Which of them, chosen as in `train`. By default those that training held out, if they are
+        there; or those that the data set itself keeps for validation and test, or else all.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def evaluate(
         Pairs that do not fit each other or the model.
     """
     pairs = find_pairs(images, labels, layout, segmenter.model.settings.network.dimensions)
-    return evaluate_with(segmenter, layouts.scored(pairs, only))
+    return evaluate_with(segmenter, layouts.scored(pairs, only, segmenter.model.origin.held_out))
 
 
 def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:

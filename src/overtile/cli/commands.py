@@ -330,8 +330,8 @@ def evaluate(
     only: Annotated[
         str | None,
         typer.Option(
-            help="Which images, as in --holdout of training; by default those that the data set "
-            "keeps for validation and test, or all."
+            help="Which images, as in --holdout of training; by default those that it held out, "
+            "or that the data set keeps for validation and test, or all."
         ),
     ] = None,
     layout: LayoutName = None,
@@ -353,7 +353,8 @@ def evaluate(
         model, precision=precision.value if precision else "auto", inexact=True, prune=prune
     )
     dimensions = segmenter.model.settings.network.dimensions
-    pairs = scored(find_pairs(images, labels, layout, dimensions), only)
+    found = find_pairs(images, labels, layout, dimensions)
+    pairs = scored(found, only, segmenter.model.origin.held_out)
     run_evaluation(segmenter, pairs, report, overwrite=overwrite)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from overtile.errors import DataError
@@ -61,8 +61,13 @@ def split(pairs: Pairs, holdout: str | Iterable[int] | None = None) -> tuple[Pai
     return _only(pairs, kept), _only(pairs, sorted(held)) if held else None
 
 
-def scored(pairs: Pairs, only: str | Iterable[int] | None = None) -> Pairs:
-    """The pairs to score: those chosen, or the parts for validation and test, or else all.
+def scored(
+    pairs: Pairs, only: str | Iterable[int] | None = None, held_out: Collection[str] = ()
+) -> Pairs:
+    """The pairs to score.
+
+    Those chosen; or else those that training held out, by their names, if they are all there; or
+    else the parts of the data set for validation and test; or else all.
 
     Raises
     ------
@@ -71,6 +76,9 @@ def scored(pairs: Pairs, only: str | Iterable[int] | None = None) -> Pairs:
     """
     if only is not None:
         return select(pairs, only)
+    held = [place for place, name in enumerate(pairs.names) if name in held_out]
+    if held and len(held) == len(held_out):
+        return _only(pairs, held)
     return _only(pairs, _parted(pairs) or range(len(pairs)))
 
 
