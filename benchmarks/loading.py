@@ -16,7 +16,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import SimpleITK
@@ -29,7 +28,6 @@ from overtile.machine import describe_processor
 from overtile.networks import fields_of
 from overtile.plan import fastest, fit_to_data
 from overtile.sample import draw_sample
-from overtile.training import data as training_data
 from overtile.training.data import TrainingData
 
 COUNT, SIZE_PX, REPEATS = 8, 1024, 3
@@ -67,12 +65,11 @@ def _write_foreign(path: Path, image: np.ndarray) -> None:
         io.write(path.with_name(path.name.replace(".geo", "")), Image(image, "yx", frame=place))
 
 
-def windows_per_s(folder: Path, kept: float, windows: int) -> float:
+def windows_per_s(folder: Path, kept_mib: int | None, windows: int) -> float:
     """Median over repeats of how many windows are drawn in a second."""
-    settings = presets.default_settings()
+    settings = presets.default_settings().model_copy(update={"kept_mib": kept_mib})
     pairs = layouts.pairs(folder / "images", folder / "labels")
-    with mock.patch.object(training_data, "KEPT_SHARE", kept):
-        data = TrainingData(pairs, settings)
+    data = TrainingData(pairs, settings)
     settings = fit_to_data(settings, data.channels, len(data.meaning.names), data.shapes)
     load = data.loader(settings, fields_of(settings.network))
     steps = max(1, windows // settings.window.batch_size)
@@ -119,7 +116,7 @@ def main() -> None:
         print("|---|---|---|---|")
         for suffix, folder in folders.items():
             decoded = decode_mpx_per_s(folder)
-            kept, none = windows_per_s(folder, 0.5, 200), windows_per_s(folder, 0.0, 16)
+            kept, none = windows_per_s(folder, None, 200), windows_per_s(folder, 0, 16)
             print(
                 f"| `{suffix}` | {decoded:.0f} | {kept:.0f} ({kept / wanted:.0f} times) "
                 f"| {none:.1f} ({none / wanted:.1f} times) |",

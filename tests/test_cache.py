@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overtile import layouts, presets
 from overtile.cache import Kept, Room
+from overtile.networks import fields_of
+from overtile.plan import fit_to_data
+from overtile.sample import draw_sample
+from overtile.training.data import TrainingData
 
 
 @settings(max_examples=80, deadline=None)
@@ -47,3 +56,32 @@ def test_it_is_a_sequence() -> None:
     assert kept[1:] == ["1", "2"]
     assert len(kept) == 3
     assert kept.kept == 2
+
+
+@pytest.mark.parametrize(
+    ("kept_mib", "said"),
+    [
+        (None, r"Decoded images take 1 MiB of memory, of .*iB\."),
+        (0, "100% of the windows cost reading"),
+    ],
+)
+def test_windows_are_the_same_whatever_is_kept(kept_mib: int | None, said: str) -> None:
+    drawn = [draw_sample(0, number, (256, 240)) for number in range(3)]
+    pairs = layouts.pairs([image for image, _ in drawn], [cells for _, cells in drawn])
+    default = presets.default_settings()
+    settings = default.model_copy(update={"kept_mib": kept_mib})
+    data, whole = TrainingData(pairs, settings), TrainingData(pairs, default)
+    assert re.search(said, data.memory)
+    assert data.room.taken <= data.room.limit
+    fitted = fit_to_data(default, 1, 2, data.shapes)
+    fields = fields_of(fitted.network)
+    for batch, expected in zip(
+        data.loader(fitted, fields)(0, 2), whole.loader(fitted, fields)(0, 2), strict=True
+    ):
+        for part, other in zip(batch, expected, strict=True):
+            assert np.array_equal(part, other)
+    assert data.examples.kept == (0 if kept_mib == 0 else len({*_drawn(whole)}))
+
+
+def _drawn(data: TrainingData) -> list[int]:
+    return [place for place in range(3) if place in data.examples._held]

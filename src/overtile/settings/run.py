@@ -226,6 +226,9 @@ class Settings(Frozen):
     precision, layout
         Of numbers and memory in the forward and backward pass; ``auto`` is replaced by what is
         measured to be fastest when training starts.
+    kept_mib
+        What decoded images, with their targets and weights, may take of the memory, in MiB; by
+        default half of what is free. Others are read again for every window.
     seed
         Of everything random: data are a function of (seed, step, index).
     """
@@ -245,6 +248,7 @@ class Settings(Frozen):
     calibrate: bool = False
     precision: Literal["auto"] | Precision = "auto"
     layout: Literal["auto"] | Layout = "auto"
+    kept_mib: Annotated[int, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ def train(
     started
         When the time budget began, on the clock of `time.monotonic`; by default now.
     on_understood
-        Told what the labels mean, before anything that takes long.
+        Told what the labels mean, and what is kept in memory, before anything that takes long.
     on_step
         Told every few steps how far training is.
 
@@ -78,7 +78,7 @@ def train(
     kept = state.read() if state is not None else None
     settings = settings if kept is None else kept.settings
     data = TrainingData(pairs, settings)
-    on_understood(data.meaning.reason)
+    on_understood(f"{data.meaning.reason} {data.memory}")
     device = best_device()
     reuse = None
     if kept is not None:

@@ -32,6 +32,7 @@ from overtile.normalise import Normalisation
 from overtile.normalise.choice import choose_normalisation
 from overtile.settings import NormalisationSettings, Settings
 from overtile.step import window_sizes
+from overtile.tileplan import mebibytes
 
 KEPT_SHARE = 0.5
 """Of the free memory, what decoded images may take; the rest is for training."""
@@ -86,7 +87,8 @@ class TrainingData:
         self.digests: dict[str, str] = {}
         self.shapes: list[tuple[int, ...]] = []
         self._kinds: set[np.dtype[Any]] = set()
-        self.room = Room(int(KEPT_SHARE * free_memory()))
+        free = int(KEPT_SHARE * free_memory())
+        self.room = Room(free if settings.kept_mib is None else settings.kept_mib * 2**20)
         read = Kept(len(pairs), lambda place: _read(pairs[place]), _size_of_read, self.room)
         self.meaning = understand(
             self._labels(pairs, read),
@@ -154,6 +156,21 @@ class TrainingData:
     def labelled_share(self) -> float:
         """The share of all pixels that are labelled."""
         return float(self.labelled_px.sum() / sum(map(math.prod, self.shapes)))
+
+    @property
+    def memory(self) -> str:
+        """A sentence on what is kept of the images, by their sizes."""
+        needed = sum(
+            math.prod(shape) * (self.channels * max(kind.itemsize for kind in self._kinds) + 6)
+            for shape in self.shapes
+        )
+        limit = self.room.limit
+        if needed <= limit:
+            return f"Decoded images take {mebibytes(needed)} of memory, of {mebibytes(limit)}."
+        return (
+            f"Decoded images would take {mebibytes(needed)}, and {mebibytes(limit)} are kept "
+            f"(kept_mib): {1 - limit / needed:.0%} of the windows cost reading an image again."
+        )
 
     def normalise_for(self, network: Network) -> None:
         """As the network's parameters want it, where they say so and the images are of 8 bits.
