@@ -12,6 +12,10 @@ COPIES = 2
 """A decoder holds its own pixels while they are copied into ours."""
 
 
+HARMLESS_BYTES = 16 * 2**20
+"""So much fits any machine, and asking how much is free takes longer than decoding a small file."""
+
+
 def check_memory(path: Path | str, shape: tuple[int, ...], itemsize: int, remedy: str) -> None:
     """Pass where so many pixels can be decoded at once.
 
@@ -35,6 +39,8 @@ def check_memory(path: Path | str, shape: tuple[int, ...], itemsize: int, remedy
         Twice their size is more than the memory that is free.
     """
     size = math.prod(shape) * itemsize
+    if size <= HARMLESS_BYTES:
+        return
     free = free_memory()
     if COPIES * size > free:
         raise FormatError(

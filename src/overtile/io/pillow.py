@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageOps, PngImagePlugin
+from PIL import ExifTags, ImageOps, PngImagePlugin
 
 from overtile.errors import FormatError
 from overtile.image import Image
@@ -120,9 +120,10 @@ def write_png(path: Path, image: Image, manner: Manner) -> None:
 def _decode(path: Path, *kinds: str) -> Pillow.Image:
     """The picture, decoded; turned as its Exif orientation says."""
     with _opened(path, 1, *kinds) as opened:
-        picture = ImageOps.exif_transpose(opened)
-        picture.load()
-        return picture
+        opened.load()
+        if opened.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return opened
+        return ImageOps.exif_transpose(opened)
 
 
 def _decode_16_bit(path: Path) -> NDArray[np.uint16]:

@@ -121,8 +121,10 @@ class Objects:
         ids: Any = None
         for number, mask in enumerate(_masks(self.paths), start=1):
             ids = np.zeros(mask.shape, np.int32) if ids is None else ids
-            areas.append(int(mask.sum()))
-            ids[mask & (np.array(areas)[ids] > areas[-1])] = number
+            inside = np.flatnonzero(mask)
+            areas.append(inside.size)
+            above = np.array(areas)[ids.flat[inside]] > areas[-1]
+            ids.flat[inside[above]] = number
         return np.asarray(ids)
 
 
