@@ -139,7 +139,7 @@ def test_outlines_and_errors_on_gray_fit_a_palette() -> None:
 
 def test_colours_differ() -> None:
     assert default_colours(1) == ((0, 0, 0),)
-    for count in range(2, 9):
+    for count in range(2, 60):
         palette = default_colours(count)
         assert len(set(palette)) == count
         assert max(palette[0]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +19,22 @@ BLUE, VERMILION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (
 PALETTE: tuple[Colour, ...] = (GREEN, YELLOW, PURPLE, BLUE, VERMILION, SKY, ORANGE)
 
 
+GOLDEN_TURN = (math.sqrt(5) - 1) / 2
+"""Steps of this part of a circle never come near to where they were."""
+
+
 def default_colours(count: int) -> tuple[Colour, ...]:
-    """A colour for each of `count` classes; black for the first, which is background."""
-    return (BLACK, *[PALETTE[number % len(PALETTE)] for number in range(count - 1)])[:count]
+    """A colour of its own for each of `count` classes; black for the first, as of background."""
+    more = [_hue(number) for number in range(count - 1 - len(PALETTE))]
+    return (BLACK, *PALETTE, *more)[:count]
+
+
+def _hue(number: int) -> Colour:
+    """One of any number of colours, each strong or pale, light or dark."""
+    red, green, blue = colorsys.hsv_to_rgb(
+        number * GOLDEN_TURN % 1, (0.9, 0.5)[number % 2], (0.95, 0.6)[number // 2 % 2]
+    )
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 @dataclass(frozen=True)

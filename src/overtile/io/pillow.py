@@ -15,8 +15,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from PIL import ExifTags, ImageOps, PngImagePlugin
+from PIL import Image as Pillow
 
 from overtile.errors import FormatError
 from overtile.image import Image
