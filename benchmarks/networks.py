@@ -30,9 +30,9 @@ import torch
 import overtile
 from overtile import io, networks, presets
 from overtile import model as storage
-from overtile.image import planes
 from overtile.machine import describe_processor, watch_memory
 from overtile.networks.summary import summarise
+from overtile.planes import planes
 from overtile.settings import Settings, from_dict
 from overtile.step import Step, make_optimiser, window_sizes
 

@@ -22,9 +22,10 @@ from overtile.engines.torch import TorchEngine
 from overtile.engines.tracing import trace
 from overtile.errors import ModelError, SettingsError, SizeError
 from overtile.geometry import Field, Fields, per_axis
-from overtile.image import Image, Planes
+from overtile.image import Image
 from overtile.networks import UNet
 from overtile.normalise import Normalisation
+from overtile.planes import Planes
 from overtile.prediction import _unmeasured
 from overtile.tileable import inspect, measure_fields, tiling_error
 from overtile.tileable.probe import _Along, _dilated

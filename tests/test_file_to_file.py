@@ -21,8 +21,9 @@ import overtile
 from overtile import io
 from overtile.errors import DataError, FormatError, OutputError, SettingsError
 from overtile.file_to_file import FilePrediction, PredictOptions
-from overtile.image import Image, Planes
+from overtile.image import Image
 from overtile.journal import Journal
+from overtile.planes import Planes
 from overtile.sample import draw_sample
 from overtile.segmenter import Segmenter
 from overtile.tileplan import TilePlan
@@ -138,7 +139,8 @@ CHILD = """
 import sys, time
 from pathlib import Path
 import overtile
-from overtile.image import Image, Planes
+from overtile.image import Image
+from overtile.planes import Planes
 from overtile.file_to_file import PredictOptions
 from overtile.tiler import Tiler
 compute = Tiler.compute

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 
 FLOORS = [
     ["errors"],
-    ["cache", "geometry", "image", "legend", "machine", "presets", "settings", "tiles"],
+    ["cache", "geometry", "image", "legend", "machine", "planes", "presets", "settings", "tiles"],
     [
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
         *("resample", "sample", "vectors"),

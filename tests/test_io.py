@@ -20,8 +20,9 @@ from PIL import Image as Pillow
 
 from overtile import io
 from overtile.errors import DataError, FormatError, OutputError
-from overtile.image import Image, Planes, as_image, of_plane, planes
+from overtile.image import Image, as_image
 from overtile.legend import Legend
+from overtile.planes import Planes, of_plane, planes
 
 KINDS = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
 COMPRESSIONS = [None, "zlib", "lzw", "packbits", "zstd", "lzma"]

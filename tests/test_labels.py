@@ -13,10 +13,10 @@ from scipy import ndimage
 
 from overtile import io
 from overtile.errors import DataError
-from overtile.image import planes
 from overtile.labels import LabelMeaning, separate_touching, understand
 from overtile.objects import find_objects
 from overtile.pixelweights import border_weight, class_weights, pixel_weights
+from overtile.planes import planes
 from overtile.sample import draw_sample
 from overtile.settings import PixelWeightSettings
 

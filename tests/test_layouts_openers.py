@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from overtile import io, layouts
 from overtile.errors import DataError
-from overtile.image import Image, Planes
+from overtile.image import Image
 from overtile.layouts.openers import Channels, ClassMasks, Objects
 from overtile.layouts.source import Opener
+from overtile.planes import Planes
 
 
 def save(folder: Path, *arrays: NDArray[np.generic], axes: str = "yx") -> tuple[Path, ...]:

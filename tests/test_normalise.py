@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from overtile import io
 from overtile.cli.changing import change
 from overtile.errors import DataError, SettingsError
-from overtile.image import planes
 from overtile.missing import find_missing
 from overtile.normalise import Normalisation
 from overtile.normalise import statistics as measuring
 from overtile.normalise.choice import choose_normalisation
 from overtile.normalise.statistics import Distribution, known_pixels
+from overtile.planes import planes
 from overtile.settings import NormalisationSettings, Settings, from_dict
 
 Images = list[NDArray[Any]]

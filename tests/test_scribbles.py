@@ -16,11 +16,11 @@ from overtile.cli.describing import describe_objective
 from overtile.dataset import Example, Slabs, prepare
 from overtile.doctor import examine
 from overtile.errors import DataError
-from overtile.image import planes
 from overtile.labels import ClassHint, Hints, understand, whole_numbers
 from overtile.labels.scribbles import looks_drawn
 from overtile.layouts import pairs
 from overtile.normalise import Normalisation
+from overtile.planes import planes
 from overtile.sample import draw_sample
 from overtile.settings import (
     LossSettings,

@@ -14,7 +14,8 @@ from overtile import model as storage
 from overtile.errors import DataError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.geometry import Field
-from overtile.image import Image, Planes
+from overtile.image import Image
+from overtile.planes import Planes
 from overtile.prediction import MostProbable
 from overtile.resample import PixelSize, to_pixel_size
 from overtile.sample import draw_sample

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile import metrics
-from overtile.image import Image, of_plane
+from overtile.image import Image
 from overtile.labels import IGNORE, Label, LabelMeaning
 from overtile.layouts import Pair, Pairs, check_pair
 from overtile.missing import find_missing
+from overtile.planes import of_plane
 
 Predict = Callable[[Image], NDArray[np.float32]]
 """From an image of the axes (c *space) to probabilities (k *space)."""

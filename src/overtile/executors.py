@@ -24,8 +24,9 @@ from overtile import io
 from overtile import model as storage
 from overtile.engines.choice import open_engine
 from overtile.errors import MissingError, OutputError, OvertileError, optional
-from overtile.image import Image, Plane, Planes, Store
+from overtile.image import Image, Store
 from overtile.machine import reused_memory
+from overtile.planes import Plane, Planes
 from overtile.pruning import prune
 from overtile.resample import to_pixel_size
 from overtile.settings import Precision

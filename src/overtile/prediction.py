@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,18 @@ from overtile.blending import blended, tile_mismatch
 from overtile.engines import Engine, most_probable
 from overtile.engines.choice import cost_of
 from overtile.engines.cost import Cost, probe_shapes
-from overtile.errors import DataError, ModelError, SettingsError
+from overtile.errors import DataError, ModelError
 from overtile.executors import Work, in_this_process
-from overtile.geometry import Fields
-from overtile.image import Image, Planes, Sliceable
+from overtile.image import Image, Sliceable
 from overtile.labels import UNLABELLED_VALUE
 from overtile.metrics import Mismatch
 from overtile.model import Model
 from overtile.objects import ObjectSettings
+from overtile.planes import Planes
 from overtile.resample import Resampled, to_pixel_size
-from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles
+from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles, plan_unmeasured
 from overtile.tiler import Kind, Tiler, channels_of, say_missing
-from overtile.tiles import Border, cut, even_step, read_lengths
+from overtile.tiles import cut
 
 
 @dataclass(frozen=True)
@@ -157,10 +156,10 @@ class Predictor:
         is_small = all(size <= side for size, side in zip(planes.shape, large, strict=True))
         if memory is None and tile_px is None and is_small:
             why = "The image is so small that one tile holds each plane: nothing was measured."
-            return _unmeasured(planes, fields, border, None, unit, why)
+            return plan_unmeasured(planes, fields, border, None, unit, why)
         if memory is None and tile_px is not None:
             why = f"The side of a tile was limited to {tile_px} px, the memory was not."
-            return _unmeasured(planes, fields, border, tile_px, unit, why)
+            return plan_unmeasured(planes, fields, border, tile_px, unit, why)
         channels = channels_of(self.model, kind) or 1
         load = Load(
             read_px_bytes=planes.channels * (4 + planes.image.data.dtype.itemsize),
@@ -290,24 +289,3 @@ class Likely:
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         likely = self._probabilities[key]
         return np.where(np.isnan(likely), UNLABELLED_VALUE, likely > 0.5).astype(np.uint8)
-
-
-def _unmeasured(
-    planes: Planes, fields: Fields, border: Border, tile_px: int | None, unit: int | None, why: str
-) -> TilePlan:
-    """Equal tiles of at most this side, without an estimate of what they cost."""
-    units = [math.lcm(unit or 1, field.grid) for field in fields]
-    if tile_px is not None and tile_px < max(units):
-        raise SettingsError(
-            f"A tile of {tile_px} px is smaller than the network's grid or the output's chunks: "
-            f"use at least {max(units)}."
-        )
-    along = zip(planes.shape, units, strict=True)
-    step = tuple(even_step(size, tile_px, unit) for size, unit in along)
-    lengths = [
-        read_lengths(size, side, field, border)
-        for size, side, field in zip(planes.shape, step, fields, strict=True)
-    ]
-    read_px = math.prod(sum(axis) for axis in lengths)
-    tiles = math.prod(len(axis) for axis in lengths)
-    return TilePlan(step, tiles, read_px / math.prod(planes.shape), 0.0, 0, 0, (why,))

@@ -19,12 +19,13 @@ from overtile import io
 from overtile.engines.choice import Name, choose_engine
 from overtile.executors import connected
 from overtile.file_to_file import FilePrediction, PredictOptions
-from overtile.image import Image, Planes, as_image
+from overtile.image import Image, as_image
 from overtile.labels import LabelMeaning
 from overtile.legend import Legend
 from overtile.missing import clear_missing
 from overtile.model import Model
 from overtile.objects import ObjectSettings, find_objects
+from overtile.planes import Planes
 from overtile.prediction import Predictor
 from overtile.pruning import prune as pruned
 from overtile.settings import Precision

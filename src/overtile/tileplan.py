@@ -10,7 +10,8 @@ from itertools import product
 from overtile.engines.cost import Cost
 from overtile.errors import SettingsError
 from overtile.geometry import Field, Fields, per_axis
-from overtile.tiles import Border, check_tile, read_lengths
+from overtile.planes import Planes
+from overtile.tiles import Border, check_tile, even_step, read_lengths
 
 SAFE_SHARE = 0.5
 """Of the free memory, that a prediction takes if it is not told: other programs want some too."""
@@ -205,3 +206,24 @@ def _sides(step: tuple[int, ...]) -> str:
 def mebibytes(size: int) -> str:
     """A size for people."""
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def plan_unmeasured(
+    planes: Planes, fields: Fields, border: Border, tile_px: int | None, unit: int | None, why: str
+) -> TilePlan:
+    """Equal tiles of at most this side, without an estimate of what they cost."""
+    units = [math.lcm(unit or 1, field.grid) for field in fields]
+    if tile_px is not None and tile_px < max(units):
+        raise SettingsError(
+            f"A tile of {tile_px} px is smaller than the network's grid or the output's chunks: "
+            f"use at least {max(units)}."
+        )
+    along = zip(planes.shape, units, strict=True)
+    step = tuple(even_step(size, tile_px, unit) for size, unit in along)
+    lengths = [
+        read_lengths(size, side, field, border)
+        for size, side, field in zip(planes.shape, step, fields, strict=True)
+    ]
+    read_px = math.prod(sum(axis) for axis in lengths)
+    tiles = math.prod(len(axis) for axis in lengths)
+    return TilePlan(step, tiles, read_px / math.prod(planes.shape), 0.0, 0, 0, (why,))

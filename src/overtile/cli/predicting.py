@@ -14,10 +14,11 @@ from overtile.cli.show import note, pixel_progress, say
 from overtile.engines.choice import Name
 from overtile.errors import DataError, OutputError, SettingsError
 from overtile.file_to_file import FilePrediction, PredictOptions, Told
-from overtile.image import Image, Plane, Planes, Sliceable
+from overtile.image import Image, Sliceable
 from overtile.journal import Journal
 from overtile.layouts import image_folders, shown
 from overtile.pictures import overlay as draw
+from overtile.planes import Plane, Planes
 from overtile.segmenter import Segmenter
 from overtile.settings import Precision
 

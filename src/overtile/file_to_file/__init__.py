@@ -23,9 +23,10 @@ from overtile.executors import Job, Work, in_this_process, on_cluster, open_imag
 from overtile.file_to_file.checks import check_begun, check_executor, check_format, count_needs
 from overtile.file_to_file.joining import Staged, object_block, write_objects
 from overtile.file_to_file.options import Content, PredictOptions
-from overtile.image import Image, Planes, Sliceable, Store
+from overtile.image import Image, Sliceable, Store
 from overtile.journal import Journal, Run
 from overtile.machine import cores
+from overtile.planes import Planes
 from overtile.prediction import Predictor
 from overtile.tileplan import SAFE_SHARE, TilePlan
 from overtile.tiler import Kind, channels_of

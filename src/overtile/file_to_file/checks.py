@@ -9,9 +9,9 @@ from pathlib import Path
 from overtile import vectors
 from overtile.errors import FormatError, OutputError, SettingsError, optional
 from overtile.file_to_file.options import Content, PredictOptions
-from overtile.image import Planes
 from overtile.io import Format, check_label
 from overtile.journal import Journal
+from overtile.planes import Planes
 from overtile.prediction import Predictor
 from overtile.tileplan import mebibytes
 from overtile.vectors import Form

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.file_to_file.options import PredictOptions
-from overtile.image import Planes, Sliceable, Store
+from overtile.image import Sliceable, Store
 from overtile.machine import free_memory
 from overtile.missing import clear_missing
 from overtile.objects import (
@@ -20,6 +20,7 @@ from overtile.objects import (
     measure,
     write_csv,
 )
+from overtile.planes import Planes
 from overtile.tileplan import SAFE_SHARE
 
 BLOCK_PX = {2: 2048, 3: 128}

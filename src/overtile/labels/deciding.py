@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,23 +12,15 @@ from overtile.image import Colour
 from overtile.labels.label import (
     MOST_CLASSES,
     UNLABELLED_VALUE,
-    Coding,
-    Hints,
     Kind,
-    code_of,
     colour_of,
     written,
 )
 from overtile.labels.meaning import LabelMeaning
 from overtile.labels.seen import Seen
+from overtile.labels.valuetable import Said, ValueTable, value_table
 from overtile.legend import default_colours
 
-UNLABELLED_NAMES = frozenset(
-    {
-        *("unlabeled", "unlabelled", "notlabeled", "notlabelled", "nolabel", "unannotated"),
-        *("void", "ignore", "ignored", "dontcare", "dontknow", "unknown", "undefined", "nodata"),
-    }
-)
 BACKGROUND_NAMES = frozenset({"background", "bg", "back"})
 
 RARE = 5e-4
@@ -46,75 +37,9 @@ APART = 1 / 8
 values of JPEG that are frequent lie nearer. Up to 40, numbers are counted, and each may be one."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """What is known beside the pixels: hints, who says what the labels are, and if to repair."""
-
-    hints: Hints
-    why: str
-    repair: bool
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The values of a set in one coding, with what is said of them.
-
-    Attributes
-    ----------
-    coding
-        "numbers" or "colours".
-    pixels
-        Of each value.
-    palette
-        The colour code of each number, where the labels' palettes tell it.
-    """
-
-    coding: Coding
-    pixels: Counter[int]
-    palette: dict[int, int]
-    said: Said
-
-    def code(self, value: int) -> int | None:
-        return value if self.coding == "colours" else self.palette.get(value)
-
-    def name(self, value: int) -> str:
-        """The name of a value by its number or its colour; empty where it has none."""
-        code = self.code(value)
-        for hint in self.said.hints.classes:
-            by_number = self.coding == "numbers" and hint.value == value
-            if by_number or (hint.colour is not None and code_of(hint.colour) == code):
-                return hint.name
-        return ""
-
-    def is_ignored(self, value: int) -> bool:
-        """Whether it is said that a value means "not labelled"."""
-        ignored, code = self.said.hints.ignored, self.code(value)
-        # A number is no colour: only codes beyond the numbers that masks hold are looked up.
-        by_colour = code is not None and code > UNLABELLED_VALUE and code in ignored
-        return value in ignored or by_colour or is_unlabelled(self.name(value))
-
-    def shown(self, value: int) -> str:
-        return written(value) if self.coding == "colours" else str(value)
-
-
-def is_unlabelled(name: str) -> bool:
-    """Whether the name of a class says that it is none: "Unlabeled", "don't care", "void"."""
-    letters = "".join(letter for letter in name.lower() if letter.isalnum())
-    return letters in UNLABELLED_NAMES or letters == str(UNLABELLED_VALUE)
-
-
-def _table(seen: Seen, said: Said) -> _Table:
-    """The set by colour where there is RGB or palettes differ, otherwise by number."""
-    if "colours" in seen.codings or not seen.palettes_agree:
-        if seen.uncoloured is not None:
-            raise seen.uncoloured
-        return _Table("colours", seen.codes, {}, said)
-    return _Table("numbers", seen.numbers, seen.palette, said)
-
-
 def decide_classes(seen: Seen, said: Said) -> LabelMeaning:
     """The meaning of labels whose values or colours are classes."""
-    table = _table(seen, said)
+    table = value_table(seen, said)
     ignored = [value for value in table.pixels if table.is_ignored(value)]
     values = sorted(set(table.pixels) - set(ignored))
     if said.repair:
@@ -135,7 +60,7 @@ def decide_classes(seen: Seen, said: Said) -> LabelMeaning:
 
 def decide_scribbles(seen: Seen, said: Said, *, sure: bool) -> LabelMeaning | None:
     """The meaning of labels of strokes; None where they have a single class and it was a guess."""
-    table = _table(seen, said)
+    table = value_table(seen, said)
     ignored = [value for value in table.pixels if value == 0 or table.is_ignored(value)]
     values = sorted(set(table.pixels) - set(ignored))
     if len(values) < 2 and not sure:
@@ -149,14 +74,14 @@ def decide_scribbles(seen: Seen, said: Said, *, sure: bool) -> LabelMeaning | No
     return _meaning("scribbles", table, values, ignored, [])
 
 
-def _rare(table: _Table, values: list[int]) -> list[int]:
+def _rare(table: ValueTable, values: list[int]) -> list[int]:
     """The colours without a name that cover hardly any pixels; none where too few would be left."""
     total = sum(table.pixels.values())
     rare = [v for v in values if not table.name(v) and table.pixels[v] < RARE * total]
     return rare if len(values) - len(rare) >= 2 else []
 
 
-def _frequent(table: _Table, values: list[int]) -> list[int]:
+def _frequent(table: ValueTable, values: list[int]) -> list[int]:
     """The classes among stray values: those with a name; or the frequent ones far apart."""
     named = [value for value in values if table.name(value)]
     if len(named) >= 2:
@@ -175,11 +100,11 @@ def _frequent(table: _Table, values: list[int]) -> list[int]:
     return sorted(kept)
 
 
-def _point(table: _Table, value: int) -> tuple[int, ...]:
+def _point(table: ValueTable, value: int) -> tuple[int, ...]:
     return colour_of(value) if table.coding == "colours" else (value,)
 
 
-def _check(table: _Table, values: list[int]) -> None:
+def _check(table: ValueTable, values: list[int]) -> None:
     """Refuse what cannot be classes: too many, or a single one."""
     word = "values" if table.coding == "numbers" else "colours"
     if len(values) > MOST_CLASSES:
@@ -199,7 +124,7 @@ def _check(table: _Table, values: list[int]) -> None:
 
 
 def _meaning(
-    kind: Kind, table: _Table, values: list[int], ignored: list[int], rare: list[int]
+    kind: Kind, table: ValueTable, values: list[int], ignored: list[int], rare: list[int]
 ) -> LabelMeaning:
     background = _background(kind, table, values)
     if background is not None:
@@ -226,7 +151,7 @@ def _meaning(
     )
 
 
-def _background(kind: Kind, table: _Table, values: list[int]) -> int | None:
+def _background(kind: Kind, table: ValueTable, values: list[int]) -> int | None:
     """The value of what is no object: by its name; 0 or black, or the first of two, without one."""
     named = {value: table.name(value) for value in values}
     for value, name in named.items():
@@ -237,7 +162,7 @@ def _background(kind: Kind, table: _Table, values: list[int]) -> int | None:
     return 0 if 0 in values else values[0] if len(values) == 2 else None
 
 
-def _names(kind: Kind, table: _Table, values: list[int]) -> tuple[str, ...]:
+def _names(kind: Kind, table: ValueTable, values: list[int]) -> tuple[str, ...]:
     """The names as they are told, made different; else by number, or the colour."""
     names = [table.name(value) for value in values]
     if kind == "classes" and len(values) == 2 and not any(names) and table.coding == "numbers":
@@ -253,7 +178,7 @@ def _names(kind: Kind, table: _Table, values: list[int]) -> tuple[str, ...]:
     )
 
 
-def _colours(table: _Table, values: list[int]) -> tuple[Colour, ...]:
+def _colours(table: ValueTable, values: list[int]) -> tuple[Colour, ...]:
     """Those of the labels; of numbers those that are told, or default ones."""
     codes = [table.code(value) for value in values]
     told = {hint.value: hint.colour for hint in table.said.hints.classes if hint.colour is not None}
@@ -264,7 +189,7 @@ def _colours(table: _Table, values: list[int]) -> tuple[Colour, ...]:
 
 
 def _reason(
-    kind: Kind, table: _Table, names: dict[int, str], ignored: list[int], rare: list[int]
+    kind: Kind, table: ValueTable, names: dict[int, str], ignored: list[int], rare: list[int]
 ) -> str:
     word, said = ("value" if table.coding == "numbers" else "colour"), table.said
     why = f", {said.why}" if said.why else ""
@@ -291,7 +216,7 @@ def _reason(
     return text + "." + _disagreement(table, names)
 
 
-def _disagreement(table: _Table, names: dict[int, str]) -> str:
+def _disagreement(table: ValueTable, names: dict[int, str]) -> str:
     """What the table of names holds and labels do not, and the other way round."""
     hints = table.said.hints.classes
     if not hints:

@@ -30,10 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import DataError
-from overtile.labels.deciding import Said, decide_classes, decide_scribbles
+from overtile.labels.deciding import decide_classes, decide_scribbles
 from overtile.labels.label import NO_HINTS, Hints, Kind, Label, as_label
 from overtile.labels.meaning import LabelMeaning
 from overtile.labels.seen import Seen
+from overtile.labels.valuetable import Said
 from overtile.legend import default_colours
 
 

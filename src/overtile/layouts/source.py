@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from overtile import io
 from overtile.errors import DataError
-from overtile.image import Image, Planes, as_image
+from overtile.image import Image, as_image
 from overtile.labels import Label
 from overtile.layouts.tree import as_text, is_there
+from overtile.planes import Planes
 from overtile.resample import PixelSize, factors, rescaled
 
 PathLike = (str, os.PathLike)

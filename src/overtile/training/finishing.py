@@ -18,7 +18,8 @@ from overtile.dataset import Example
 from overtile.engines.torch import TorchEngine
 from overtile.machine import describe_processor
 from overtile.missing import find_missing
-from overtile.model import Arrays, Classes, Model, Origin
+from overtile.model import Arrays, Model
+from overtile.model.manifest import Classes, Origin
 from overtile.networks import Network, build
 from overtile.normalise import Normalisation
 from overtile.settings import Settings

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import DataError
-from overtile.image import Colour, Image, Planes
+from overtile.image import Colour, Image
 from overtile.labels import MOST_CLASSES, UNLABELLED_VALUE, ClassHint, Hints, Kind, LabelMeaning
+from overtile.planes import Planes
 from overtile.vectors.outlines import BACKGROUND
 from overtile.vectors.placing import place
 from overtile.vectors.raster import Patch

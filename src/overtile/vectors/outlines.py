@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.image import Colour, Georeference, Image, Planes
+from overtile.image import Colour, Georeference, Image
 from overtile.labels import UNLABELLED_VALUE
 from overtile.legend import Legend
+from overtile.planes import Planes
 from overtile.vectors.placing import to_world
 from overtile.vectors.raster import Points
 from overtile.vectors.tracing import Region, trace

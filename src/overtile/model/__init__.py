@@ -22,10 +22,8 @@ import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import pydantic
 import safetensors
 import safetensors.numpy
 import yaml
@@ -33,135 +31,27 @@ from numpy.typing import NDArray
 
 from overtile.errors import ModelError, OutputError, SettingsError
 from overtile.geometry import Field, Fields
-from overtile.image import Colour
-from overtile.legend import Legend
-from overtile.normalise import Normalisation, Scheme
+from overtile.model.manifest import (
+    FORMAT,
+    Classes,
+    FieldRecord,
+    Manifest,
+    NormalisationRecord,
+    Origin,
+    PixelSizeRecord,
+)
+from overtile.normalise import Normalisation
 from overtile.resample import PixelSize
-from overtile.settings import Frozen, LabelKind, Settings, from_yaml, to_yaml
+from overtile.settings import Settings, from_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
 
-FORMAT = 4
-"""Version of the folder's format; raised when an older Overtile could not read it."""
 
 MANIFEST = "model.yaml"
 SETTINGS = "settings.yaml"
 PARAMETERS = "parameters.safetensors"
 TEST = "test.safetensors"
 HISTORY = "history.csv"
-
-
-class Classes(Frozen):
-    """What the classes are, and how labels are read; see `overtile.labels.LabelMeaning`.
-
-    Attributes
-    ----------
-    kind, names, values, colours, coding, ignored, background, palette
-        Those of the meaning of the training labels.
-    reason
-        What was understood of the labels, and from what.
-    labelled_share
-        The share of the training pixels that are labelled.
-    smallest_object_px
-        What is smaller is a speck.
-    """
-
-    kind: LabelKind
-    names: tuple[str, ...]
-    values: tuple[int, ...]
-    colours: tuple[Colour, ...]
-    coding: Literal["numbers", "colours", "channels"] = "numbers"
-    ignored: tuple[int, ...] = ()
-    background: int | None = 0
-    palette: dict[int, Colour] = pydantic.Field(default_factory=dict)
-    reason: str = ""
-    labelled_share: float = 1.0
-    smallest_object_px: int = 0
-
-    @property
-    def legend(self) -> Legend:
-        """Names and colours, and which class is the background."""
-        return Legend(self.names, self.colours, self.background)
-
-    @property
-    def overlap(self) -> bool:
-        """Whether a pixel may belong to several classes, or to none."""
-        return self.kind == "multilabel"
-
-
-class FieldRecord(Frozen):
-    """The network's field along one axis, for programs that read the folder without Overtile."""
-
-    padding: Literal["valid", "same"]
-    grid: int
-    margin: int
-    remainder: int | None
-
-
-class NormalisationRecord(Frozen):
-    """How intensities are normalised, and why; see `overtile.normalise.Normalisation`."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    source: Literal["images", "pretraining"]
-    scheme: Scheme
-    clip: tuple[tuple[float, float], ...]
-    zero_is_background: bool
-    reason: str
-
-
-class PixelSizeRecord(Frozen):
-    """The size of a pixel that images are brought to before the network sees them."""
-
-    sizes: tuple[float, ...]
-    unit: str
-
-
-class Origin(Frozen):
-    """Where a model comes from.
-
-    Attributes
-    ----------
-    versions
-        Of Python and the libraries that made it.
-    processor
-        The machine it was trained on.
-    steps, planned_steps, stopped
-        Training steps done and planned, and why they differ, if they do.
-    seconds
-        Wall-clock time of the run that ended it.
-    images
-        Name -> SHA-256 of the pixels of every image that training read: the data fingerprint.
-        Evaluation warns when it is given one of them.
-    held_out
-        Names of the images that were left out and never read.
-    started_from
-        What the network had from an earlier model, in a sentence.
-    """
-
-    versions: dict[str, str]
-    processor: str
-    steps: int
-    planned_steps: int
-    stopped: Literal["time", "interrupt"] | None
-    seconds: float
-    images: dict[str, str]
-    held_out: tuple[str, ...] = ()
-    started_from: str | None = None
-
-
-class Manifest(Frozen):
-    """The content of ``model.yaml``."""
-
-    format: int
-    classes: Classes
-    normalisation: NormalisationRecord
-    fields: tuple[FieldRecord, ...]
-    levels: tuple[tuple[FieldRecord, ...], ...]
-    exact: bool
-    pixel_size: PixelSizeRecord | None
-    origin: Origin
-    checksums: dict[str, str]
 
 
 @dataclass(frozen=True)
