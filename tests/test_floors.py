@@ -9,7 +9,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "overtile"
 
 FLOORS = [
     ["errors"],
-    ["cache", "geometry", "image", "legend", "machine", "planes", "presets", "settings", "tiles"],
+    [
+        "cache",
+        "geometry",
+        "image",
+        "legend",
+        "machine",
+        "planes",
+        "presets",
+        "settings",
+        "text",
+        "tiles",
+    ],
     [
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
         *("resample", "sample", "vectors"),

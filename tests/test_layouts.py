@@ -412,7 +412,7 @@ def test_formats_of_volumes_decide_unless_it_is_said(
     from dataclasses import replace
 
     table = tuple(replace(form, volumes=form.name == "TIFF") for form in io.FORMATS)
-    monkeypatch.setattr("overtile.io.formats.FORMATS", table)
+    monkeypatch.setattr("overtile.io.naming.FORMATS", table)
     for name in ("images", "labels"):
         fill(tmp_path / name, [])
         io.write(tmp_path / name / "a.tif", Image(picture(0, (3, 6, 8)), "zyx"))

@@ -7,9 +7,10 @@ from pathlib import Path
 from overtile.cli.show import ERR, print_table, printable, say
 from overtile.doctor import Finding, Row, examine
 from overtile.labels import LabelMeaning
-from overtile.layouts import Pairs, shortened, shown, split
+from overtile.layouts import Pairs, split
 from overtile.report.check import write_check
 from overtile.settings import LabelSettings
+from overtile.text import shortened, shown
 
 VALUES_SHOWN = 4
 ROWS_SHOWN = 20

@@ -16,11 +16,12 @@ from overtile.errors import DataError, OutputError, SettingsError
 from overtile.file_to_file import FilePrediction, PredictOptions, Told
 from overtile.image import Image, Sliceable
 from overtile.journal import Journal
-from overtile.layouts import image_folders, shown
+from overtile.layouts import image_folders
 from overtile.pictures import overlay as draw
 from overtile.planes import Plane, Planes
 from overtile.segmenter import Segmenter
 from overtile.settings import Precision
+from overtile.text import shown
 
 OVERLAY_PX = 4096
 """Longest side of an overlay: a picture to look at; larger images are thinned out for it."""

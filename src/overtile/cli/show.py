@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from overtile.text import as_text
+
 if TYPE_CHECKING:
     from overtile.training import Progress as Standing
 
@@ -26,7 +28,7 @@ def printable(text: str) -> str:
     What Python holds in place of the bytes of a file name that are no UTF-8 becomes an escape,
     since no terminal takes it.
     """
-    return escape(text.encode(errors="backslashreplace").decode())
+    return escape(as_text(text))
 
 
 def say(text: str) -> None:

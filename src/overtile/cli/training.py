@@ -14,9 +14,10 @@ from overtile.cli.changing import change
 from overtile.cli.describing import describe_classes, describe_objective
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
-from overtile.layouts import Pairs, shown, split, straddling
+from overtile.layouts import Pairs, split, straddling
 from overtile.presets import Preset, resolve
 from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
+from overtile.text import shown
 from overtile.training.state import State
 
 

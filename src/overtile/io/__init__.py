@@ -10,16 +10,10 @@ from pathlib import Path
 
 from overtile.errors import DataError, FormatError, OutputError
 from overtile.image import Image, Store
-from overtile.io.formats import (
-    FORMATS,
-    Format,
-    check_content,
-    file_of,
-    format_of,
-    is_known,
-    stem_of,
-)
+from overtile.io.content import check_content
+from overtile.io.formats import FORMATS, Format
 from overtile.io.limits import check_memory
+from overtile.io.naming import file_of, format_of, is_known, stem_of
 from overtile.io.output import (
     Content,
     Manner,

@@ -21,8 +21,8 @@ from overtile.errors import DataError, FormatError, optional
 from overtile.image import AXES, Image, Sliceable, axes_by_shape
 from overtile.io.limits import check_memory
 from overtile.io.ngff import describe, spacing_of, transformations
-from overtile.io.output import Manner, check_label, home_of, writing
-from overtile.io.place import Url
+from overtile.io.output import Manner, check_label, writing
+from overtile.io.place import Url, home_of
 from overtile.io.pyramid import Reduced, count_levels, is_averaged
 from overtile.io.segments import LARGE_BYTES
 from overtile.io.windows import Reordered, Window, blocks, part_for, resolve

@@ -11,21 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from overtile.errors import FormatError, OutputError
-from overtile.io.place import Url
+from overtile.io.place import FOLDER_SUFFIX, LABELS, Url, home_of, is_zarr
 from overtile.legend import Legend
 
 Content = Literal["image", "classes", "probabilities", "objects"]
 """What the pixels of a file are: intensities, class ids, a probability for each class, or ids of
 objects."""
-
-FOLDER_SUFFIX = ".zarr"
-"""Of the images that are folders: such a folder is an output like a file."""
-
-LABELS = "labels"
-"""The group of an OME-Zarr in which the labels of the image lie."""
-
-ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""One of these lies in every folder of Zarr (its specifications, versions 3 and 2)."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +39,6 @@ class Manner:
     legend: Legend | None = None
     overviews: bool = False
     content: Content = "image"
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is one of Zarr, as far as can be told without asking a server."""
-    if isinstance(path, Url):
-        return path.suffix.lower() == FOLDER_SUFFIX
-    return any((path / name).exists() for name in ZARR_FILES)
-
-
-def home_of(path: Path) -> Path | None:
-    """The Zarr of the image among whose labels a path lies, if it does."""
-    groups = (folder for folder in path.parents if folder.name == LABELS)
-    return next((group.parent for group in groups if is_zarr(group.parent)), None)
 
 
 def check_free(path: Path, overwrite: bool) -> None:

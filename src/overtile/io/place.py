@@ -80,3 +80,28 @@ def place(path: str | os.PathLike[str]) -> Path:
     if not parts or not PROTOCOL.fullmatch(parts[0]):
         return Path(path)
     return Path("/", *parts[1:]) if parts[0] == "file:" else Url(*parts)
+
+
+FOLDER_SUFFIX = ".zarr"
+"""Of the images that are folders: such a folder is an output like a file."""
+
+
+LABELS = "labels"
+"""The group of an OME-Zarr in which the labels of the image lie."""
+
+
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""One of these lies in every folder of Zarr (its specifications, versions 3 and 2)."""
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is one of Zarr, as far as can be told without asking a server."""
+    if isinstance(path, Url):
+        return path.suffix.lower() == FOLDER_SUFFIX
+    return any((path / name).exists() for name in ZARR_FILES)
+
+
+def home_of(path: Path) -> Path | None:
+    """The Zarr of the image among whose labels a path lies, if it does."""
+    groups = (folder for folder in path.parents if folder.name == LABELS)
+    return next((group.parent for group in groups if is_zarr(group.parent)), None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from overtile.io.formats import check_content, file_of, format_of
+from overtile.io.content import check_content
+from overtile.io.naming import file_of, format_of
 from overtile.io.place import Url
 
 

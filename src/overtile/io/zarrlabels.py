@@ -13,7 +13,8 @@ import numpy as np
 
 from overtile.errors import FormatError, optional
 from overtile.image import Image
-from overtile.io.output import Manner, home_of
+from overtile.io.output import Manner
+from overtile.io.place import home_of
 from overtile.io.zarrnode import open_node
 
 WHITE = "FFFFFF"

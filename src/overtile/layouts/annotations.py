@@ -9,10 +9,10 @@ from typing import Literal
 from overtile import io, vectors
 from overtile.errors import DataError, FormatError
 from overtile.labels import Kind, LabelMeaning
-from overtile.layouts.folders import shown
 from overtile.layouts.found import Found, Row
 from overtile.layouts.pair import Pairs
 from overtile.layouts.tree import Folder, in_order, is_folder, look
+from overtile.text import shown
 from overtile.vectors import Annotations, Drawing
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from overtile.layouts.names import describe_match, match_cores, part_of
 from overtile.layouts.openers import ClassMasks, Objects
 from overtile.layouts.source import Source, file_planes
 from overtile.layouts.tree import Folder, look
-
-MOST_NAMED = 5
-"""So many names are shown in a message, and the number of the rest."""
+from overtile.text import shown
 
 
 def list_folder(folder: Path, is_label: bool, dimensions: int) -> dict[str, list[Source]]:
@@ -154,35 +151,3 @@ def _without_partner(
         f"{len(alone)} of {len(right)} labels in {labels} have no image of the same name in "
         f"{images}: {shown(alone)}. Add the images, or move these labels elsewhere."
     )
-
-
-def check_lengths(images: Sequence[Source], labels: Sequence[Source]) -> None:
-    """Pass where there are as many labels as images.
-
-    Raises
-    ------
-    DataError
-        There are not; the message names the first of each.
-    """
-    if len(images) != len(labels):
-        raise DataError(
-            f"There are {len(images)} images (the first is {images[0].origin}) but {len(labels)} "
-            f"labels (the first is {labels[0].origin}): expected one label for each image. A stack "
-            "has one page for each; an array (c y x) needs its axes named: Image(array, 'cyx')."
-        )
-
-
-MOST_LETTERS = 32
-"""Longer names are shown by their beginning and their end."""
-
-
-def shortened(name: str) -> str:
-    """A name by its beginning and its end where it is long: "4a424e0cb845c...f2a7794e656a794e"."""
-    half = MOST_LETTERS // 2 - 2
-    return name if len(name) <= MOST_LETTERS else f"{name[:half]}...{name[-half:]}"
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(map(shortened, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")

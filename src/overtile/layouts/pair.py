@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from overtile.labels import Hints, Label
-from overtile.layouts.folders import shortened, shown
 from overtile.layouts.found import NO_HINTS, Part
 from overtile.layouts.source import Source
 from overtile.resample import PixelSize
+from overtile.text import shortened, shown
 
 ROWS_SHOWN = 3
 GROUPS_SHOWN = 8

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from overtile.errors import DataError
-from overtile.layouts.folders import shown
+from overtile.text import shown
 
 RANGE = re.compile(r"(-?\d+)?:(-?\d+)?(?::([1-9]\d*))?")
 

@@ -20,9 +20,10 @@ from overtile import io
 from overtile.errors import DataError
 from overtile.image import Image, as_image
 from overtile.labels import Label
-from overtile.layouts.tree import as_text, is_there
+from overtile.layouts.tree import is_there
 from overtile.planes import Planes
 from overtile.resample import PixelSize, factors, rescaled
+from overtile.text import as_text
 
 PathLike = (str, os.PathLike)
 Single: TypeAlias = str | os.PathLike[str] | Image | NDArray[Any]

@@ -105,11 +105,6 @@ def check_reachable(path: Path) -> None:
         raise DataError(f"{path} cannot be reached: {error.strerror}.") from error
 
 
-def as_text(name: str) -> str:
-    r"""A file's name as models and reports can hold it, which are UTF-8: other bytes as \udce9."""
-    return name.encode(errors="backslashreplace").decode()
-
-
 def in_order(name: str) -> tuple[list[tuple[str, int]], str]:
     """A key that orders numbers inside names by value; equal ones by the name itself."""
     pieces = re.findall(r"(\D*)(\d*)", name)

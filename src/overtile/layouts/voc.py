@@ -7,9 +7,10 @@ from pathlib import Path
 
 from overtile.errors import DataError
 from overtile.labels import ClassHint, Hints
-from overtile.layouts.folders import by_stem, shown
+from overtile.layouts.folders import by_stem
 from overtile.layouts.found import Found, Part, Row
 from overtile.layouts.tree import Folder
+from overtile.text import shown
 
 NAMES = """
     background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse
