@@ -7,24 +7,7 @@ from typing import Annotated
 
 import typer
 
-from overtile.cli.options import (
-    Colours,
-    DataSet,
-    Engine,
-    EngineName,
-    Ignore,
-    Images,
-    Labels,
-    LabelsAre,
-    LayoutName,
-    Meaning,
-    ModelFolder,
-    Overwrite,
-    Precision,
-    Preset,
-    Prune,
-    Repair,
-)
+from overtile.cli import options as given
 
 app = typer.Typer(
     help="Segments images pixel by pixel with U-Nets. "
@@ -42,7 +25,7 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 12,
     size: Annotated[int, typer.Option(min=64, help="Side of an image in px.")] = 256,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    overwrite: Overwrite = False,
+    overwrite: given.Overwrite = False,
 ) -> None:
     """Draw synthetic micrographs of touching cells, with instance labels, to try things on."""
     from overtile.cli.show import say
@@ -54,28 +37,19 @@ def sample(
 
 @app.command()
 def check(
-    images: DataSet,
-    labels: Labels = None,
-    labels_are: Meaning = LabelsAre.auto,
-    ignore: Ignore = None,
-    colours: Colours = None,
-    repair: Repair = False,
-    volumes: Annotated[
-        bool | None,
-        typer.Option(
-            "--volumes/--planes",
-            help="Whether a stack is one volume or a series of planes; by default as its format "
-            "and the data set have it.",
-        ),
-    ] = None,
-    layout: LayoutName = None,
+    images: given.DataSet,
+    labels: given.Labels = None,
+    labels_are: given.Meaning = given.LabelsAre.auto,
+    ignore: given.Ignore = None,
+    colours: given.Colours = None,
+    repair: given.Repair = False,
+    volumes: given.Volumes = None,
+    layout: given.LayoutName = None,
     holdout: Annotated[
         str | None, typer.Option(help="As for 'train': copies on both sides of it are found.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write one HTML page with pictures to this file.")
-    ] = None,
-    overwrite: Overwrite = False,
+    report: given.Page = None,
+    overwrite: given.Overwrite = False,
 ) -> None:
     """Look at images and labels before any training, and say what is wrong and what to do."""
     from overtile import layouts
@@ -96,66 +70,28 @@ def check(
 
 @app.command()
 def train(
-    images: DataSet,
+    images: given.DataSet,
     output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
-    labels: Labels = None,
-    holdout: Annotated[
-        str | None,
-        typer.Option(
-            help="Images left out and never read: 24:30, 0,10, 20%, names of images or of groups; "
-            "by default those that the data set keeps for validation and test."
-        ),
-    ] = None,
-    layout: LayoutName = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Time from start to saved model; 15 by default.")
-    ] = None,
+    labels: given.Labels = None,
+    holdout: given.Holdout = None,
+    layout: given.LayoutName = None,
+    minutes: given.Minutes = None,
     steps: Annotated[int | None, typer.Option(help="Instead of minutes.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Instead of minutes.")] = None,
-    preset: Annotated[Preset, typer.Option(help="The recipe.")] = Preset.default,
-    network: Annotated[
-        str | None,
-        typer.Option(help="One of 'overtile networks'; by default unet, or unet3d for volumes."),
-    ] = None,
-    encoder_weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the network has an encoder: pretrained (the default), none, or a file."
-        ),
-    ] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="A settings.yaml, instead of a preset.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Change a setting of these by its name, such as optimiser.learning_rate=0.001; "
-            "network.dimensions=3 trains on volumes.",
-        ),
-    ] = None,
-    spacing: Annotated[
-        str | None,
-        typer.Option(
-            help="Bring all images to pixels of this size, in the unit that they state: 0.5, "
-            "3,1,1 (z,y,x), or common."
-        ),
-    ] = None,
-    start: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", help="An earlier model whose network, as far as it fits, to start from."
-        ),
-    ] = None,
+    preset: given.Recipe = given.Preset.default,
+    network: given.NetworkName = None,
+    encoder_weights: given.EncoderWeights = None,
+    settings: given.SettingsFile = None,
+    setting: given.Changes = None,
+    spacing: given.PixelSize = None,
+    start: given.Start = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
-    labels_are: Meaning = LabelsAre.auto,
-    ignore: Ignore = None,
-    colours: Colours = None,
-    repair: Repair = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was killed.")
-    ] = False,
-    overwrite: Overwrite = False,
+    labels_are: given.Meaning = given.LabelsAre.auto,
+    ignore: given.Ignore = None,
+    colours: given.Colours = None,
+    repair: given.Repair = False,
+    resume: given.ResumeTraining = False,
+    overwrite: given.Overwrite = False,
 ) -> None:
     """Train on images and labels, for as long as you give it."""
     from overtile.cli.changing import label_changes
@@ -191,71 +127,28 @@ def train(
 
 @app.command()
 def predict(
-    model: ModelFolder,
-    images: Images,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="A file, or a folder where IMAGES is one.")
-    ],
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write probabilities, float32 (class, y, x).")
-    ] = False,
-    objects: Annotated[
-        bool, typer.Option("--objects", help="Write an id for every object.")
-    ] = False,
-    overlay: Annotated[
-        Path | None, typer.Option(help="A folder for pictures of the outlines on the images.")
-    ] = None,
-    seeds: Annotated[
-        float | None,
-        typer.Option(help="For objects: part touching ones, from seeds above this probability."),
-    ] = None,
-    measurements: Annotated[
-        bool,
-        typer.Option(
-            "--measurements", help="For objects: sizes, places and intensities in NAME.csv."
-        ),
-    ] = False,
-    suffix: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="Of the outputs where IMAGES is a folder: tif (the default), png, npy, zarr, or "
-            "as shapes geojson, gpkg, zip (ImageJ ROIs).",
-        ),
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="Such as 2GiB, above the loaded process; by default half of what is free."
-        ),
-    ] = None,
-    tile: Annotated[
-        int | None, typer.Option(help="Largest side of a tile in px; by default what is fastest.")
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Print the plan and its reasons first.")
-    ] = False,
-    prune: Prune = None,
-    engine: EngineName = None,
-    precision: Precision = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="By default all cores.")] = None,
-    inexact: Annotated[
-        bool,
-        typer.Option("--inexact", help="Blend the tiles of a network that depends on them."),
-    ] = False,
-    overviews: Annotated[
-        bool, typer.Option("--overviews", help="Add smaller copies to a TIFF, for viewers.")
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Compute in so many processes, with Dask.")
-    ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Compute on a Dask cluster: tcp://host:8786.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a prediction that was killed.")
-    ] = False,
-    overwrite: Overwrite = False,
+    model: given.ModelFolder,
+    images: given.Images,
+    output: given.Output,
+    probabilities: given.Probabilities = False,
+    objects: given.Objects = False,
+    overlay: given.Overlay = None,
+    seeds: given.Seeds = None,
+    measurements: given.Measurements = False,
+    suffix: given.Suffix = None,
+    memory: given.Memory = None,
+    tile: given.Tile = None,
+    explain: given.Explain = False,
+    prune: given.Prune = None,
+    engine: given.EngineName = None,
+    precision: given.Precision = None,
+    threads: given.Threads = None,
+    inexact: given.Inexact = False,
+    overviews: given.Overviews = False,
+    workers: given.Workers = None,
+    cluster: given.Cluster = None,
+    resume: given.ResumePrediction = False,
+    overwrite: given.Overwrite = False,
 ) -> None:
     """Predict images of any size; by default the class id of every pixel."""
     from overtile.cli.predicting import load_for, parse_memory, run_prediction
@@ -304,10 +197,10 @@ def predict(
 
 @app.command()
 def convert(
-    model: ModelFolder,
-    engine: Annotated[Engine, typer.Option(help="openvino or onnx.")],
-    prune: Prune = None,
-    overwrite: Overwrite = False,
+    model: given.ModelFolder,
+    engine: Annotated[given.Engine, typer.Option(help="openvino or onnx.")],
+    prune: given.Prune = None,
+    overwrite: given.Overwrite = False,
 ) -> None:
     """Keep the network in the form of another library, for faster or smaller installations."""
     from overtile import model as storage
@@ -324,21 +217,15 @@ def convert(
 
 @app.command()
 def evaluate(
-    model: ModelFolder,
-    images: DataSet,
-    labels: Labels = None,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            help="Which images, as in --holdout of training; by default those that it held out, "
-            "or that the data set keeps for validation and test, or all."
-        ),
-    ] = None,
-    layout: LayoutName = None,
+    model: given.ModelFolder,
+    images: given.DataSet,
+    labels: given.Labels = None,
+    only: given.Only = None,
+    layout: given.LayoutName = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page to this file.")] = None,
-    prune: Prune = None,
-    precision: Precision = None,
-    overwrite: Overwrite = False,
+    prune: given.Prune = None,
+    precision: given.Precision = None,
+    overwrite: given.Overwrite = False,
 ) -> None:
     """Compare predictions with labels, by standard metrics."""
     from overtile.cli.evaluating import run_evaluation
@@ -360,12 +247,12 @@ def evaluate(
 
 @app.command()
 def inspect(
-    model: ModelFolder,
+    model: given.ModelFolder,
     image: Annotated[
         Path | None, typer.Option(help="Measure on this image how far two tilings differ.")
     ] = None,
-    prune: Prune = None,
-    precision: Precision = None,
+    prune: given.Prune = None,
+    precision: given.Precision = None,
 ) -> None:
     """Show what a model's network sees, whether its tiles are exact, and what tiles cost."""
     from overtile.cli.inspecting import print_inspection

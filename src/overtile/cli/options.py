@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options of the commands: first what several of them have, then those of one."""
 
 from __future__ import annotations
 
@@ -78,9 +78,124 @@ Precision = Annotated[
 EngineName = Annotated[
     Engine | None, typer.Option(help="By default the fastest measured that the model is ready for.")
 ]
-
-
 Prune = Annotated[
     int | None,
     typer.Option(help="For a UNet++: the level to prune it to; 1 is the smallest and fastest."),
+]
+
+# Of `check`.
+Volumes = Annotated[
+    bool | None,
+    typer.Option(
+        "--volumes/--planes",
+        help="Whether a stack is one volume or a series of planes; by default as its format "
+        "and the data set have it.",
+    ),
+]
+Page = Annotated[Path | None, typer.Option(help="Write one HTML page with pictures to this file.")]
+
+# Of `train`.
+Holdout = Annotated[
+    str | None,
+    typer.Option(
+        help="Images left out and never read: 24:30, 0,10, 20%, names of images or of groups; "
+        "by default those that the data set keeps for validation and test."
+    ),
+]
+Minutes = Annotated[
+    float | None, typer.Option(help="Time from start to saved model; 15 by default.")
+]
+Recipe = Annotated[Preset, typer.Option(help="The recipe.")]
+NetworkName = Annotated[
+    str | None,
+    typer.Option(help="One of 'overtile networks'; by default unet, or unet3d for volumes."),
+]
+EncoderWeights = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the network has an encoder: pretrained (the default), none, or a file."
+    ),
+]
+SettingsFile = Annotated[Path | None, typer.Option(help="A settings.yaml, instead of a preset.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change a setting of these by its name, such as optimiser.learning_rate=0.001; "
+        "network.dimensions=3 trains on volumes.",
+    ),
+]
+PixelSize = Annotated[
+    str | None,
+    typer.Option(
+        help="Bring all images to pixels of this size, in the unit that they state: 0.5, "
+        "3,1,1 (z,y,x), or common."
+    ),
+]
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", help="An earlier model whose network, as far as it fits, to start from."
+    ),
+]
+ResumeTraining = Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")]
+
+# Of `predict`.
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="A file, or a folder where IMAGES is one.")
+]
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="Write probabilities, float32 (class, y, x).")
+]
+Objects = Annotated[bool, typer.Option("--objects", help="Write an id for every object.")]
+Overlay = Annotated[
+    Path | None, typer.Option(help="A folder for pictures of the outlines on the images.")
+]
+Seeds = Annotated[
+    float | None,
+    typer.Option(help="For objects: part touching ones, from seeds above this probability."),
+]
+Measurements = Annotated[
+    bool,
+    typer.Option("--measurements", help="For objects: sizes, places and intensities in NAME.csv."),
+]
+Suffix = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of the outputs where IMAGES is a folder: tif (the default), png, npy, zarr, or "
+        "as shapes geojson, gpkg, zip (ImageJ ROIs).",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="Such as 2GiB, above the loaded process; by default half of what is free."),
+]
+Tile = Annotated[
+    int | None, typer.Option(help="Largest side of a tile in px; by default what is fastest.")
+]
+Explain = Annotated[bool, typer.Option("--explain", help="Print the plan and its reasons first.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="By default all cores.")]
+Inexact = Annotated[
+    bool,
+    typer.Option("--inexact", help="Blend the tiles of a network that depends on them."),
+]
+Overviews = Annotated[
+    bool, typer.Option("--overviews", help="Add smaller copies to a TIFF, for viewers.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Compute in so many processes, with Dask.")
+]
+Cluster = Annotated[str | None, typer.Option(help="Compute on a Dask cluster: tcp://host:8786.")]
+ResumePrediction = Annotated[
+    bool, typer.Option("--resume", help="Go on with a prediction that was killed.")
+]
+
+# Of `evaluate`.
+Only = Annotated[
+    str | None,
+    typer.Option(
+        help="Which images, as in --holdout of training; by default those that it held out, "
+        "or that the data set keeps for validation and test, or all."
+    ),
 ]

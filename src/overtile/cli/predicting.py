@@ -221,13 +221,13 @@ def _draw_overlays(model: Segmenter, run: FilePrediction, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     content = run.options.content
     data: Sliceable
-    if isinstance(run.form, vectors.Form):
+    if isinstance(run.result.form, vectors.Form):
         legend = model.legend if content == "classes" else None
         data = vectors.redraw(run.output, run.image, legend).data
     else:  # a .npy does not keep its axes; the run knows them
         opened = io.reopen if run.is_filled else _open_label
         data = opened(run.output)
-    results = Planes(Image(data, run.axes))
+    results = Planes(Image(data, run.result.axes))
     images = Planes(run.image)
     for number in range(len(images)):
         image, result = (_thinned(planes[number]) for planes in (images, results))
