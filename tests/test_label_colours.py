@@ -280,6 +280,8 @@ class TestTold:
             ("a.csv", "name,color\nroad,6ec1e4\nroof,3c1098\n"),
             ("a.txt", "road\t110\t193\t228\nroof\t60\t16\t152\n"),
             ("a.csv", "name;r;g;b\nroad;110;193;228\n\nroof;60;16;152\n"),
+            ("a.csv", "R,G,B,class name,size\n110,193,228,road,4\n60,16,152,roof,1\n"),
+            ("a.txt", "110 193 228\troad\n60 16  152: roof\n"),
             ("a.json", '{"road": "#6EC1E4", "roof": [60, 16, 152]}'),
             ("a.json", '[{"name": "road", "color": "#6EC1E4"}, {"Name": "roof", "rgb": "3c1098"}]'),
             ("a.json", '{"classes": [{"title": "road", "color": "#6EC1E4"},'
