@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.errors import FormatError, OvertileError, optional
+from overtile.errors import FormatError, optional
+from overtile.io.damage import decoding
 from overtile.io.dicomjpeg import register
 from overtile.io.orientation import Matrix
-from overtile.io.pillow import damaged
 from overtile.machine import free_memory
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -91,14 +91,9 @@ class Series:
 @contextmanager
 def quiet(path: Path) -> Iterator[None]:
     """Turn what pydicom stops with into our error, and keep its warnings, which quote the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except OvertileError:
-        raise
-    except Exception as error:
-        raise damaged(path, error) from error
+    with decoding(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_series(path: Path) -> Series:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import FormatError
-from overtile.io.pillow import damaged
+from overtile.io.damage import decoding
 from overtile.machine import free_memory
 
 SIGNATURE = b"\x1f\x8b"
@@ -57,17 +57,14 @@ class GzippedArray:
     def _decode(self) -> NDArray[Any]:
         array = np.empty(self._count, self._kind)
         content, filled = array.view(np.uint8).data, 0
-        try:
-            with gzip.open(self._path) as file:
-                file.seek(self._offset)
-                while filled < len(content):
-                    # Every array is filled chunk by chunk, so that no second copy is made of it.
-                    count = file.readinto(content[filled : filled + CHUNK_BYTES])
-                    if not count:
-                        raise EOFError(f"{len(content) - filled} bytes are missing at its end")
-                    filled += count
-        except Exception as error:
-            raise damaged(self._path, error) from error
+        with decoding(self._path), gzip.open(self._path) as file:
+            file.seek(self._offset)
+            while filled < len(content):
+                # Every array is filled chunk by chunk, so that no second copy is made of it.
+                count = file.readinto(content[filled : filled + CHUNK_BYTES])
+                if not count:
+                    raise EOFError(f"{len(content) - filled} bytes are missing at its end")
+                filled += count
         return array.reshape(self.shape).astype(self.dtype, copy=False)
 
 

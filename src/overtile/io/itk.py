@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from overtile.errors import FormatError, OvertileError, optional
 from overtile.image import Image
+from overtile.io.damage import check_length, damaged
 from overtile.io.gzipped import CHUNK_BYTES, check_promise
 from overtile.io.orientation import MIRROR_LPS, Matrix, orientation_of
-from overtile.io.pillow import damaged
 from overtile.io.windows import Reordered, resolve, size_of
 
 NRRD_SIGNATURES = (b"NRRD000",)
@@ -204,9 +204,7 @@ class Header:
             check_promise(self.data, shape, itemsize)
             return
         start = self.size if self.data == self.path else 0
-        missing = start + math.prod(shape) * itemsize - self.data.stat().st_size
-        if missing > 0:
-            raise damaged(self.path, EOFError(f"{missing} bytes are missing at its end"))
+        check_length(self.path, start + math.prod(shape) * itemsize, self.data)
 
     def decompress(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
         """The pixels of a compressed MetaImage."""

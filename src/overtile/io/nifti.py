@@ -11,6 +11,7 @@ letters of their axes in `intent_name`.
 from __future__ import annotations
 
 import gzip
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from overtile.errors import FormatError, optional
 from overtile.image import METRES, Image, Orientation, Sliceable
+from overtile.io.damage import check_length, decoding
 from overtile.io.gzipped import LEVEL, SIGNATURE, GzippedArray
 from overtile.io.npy import NpyFile
 from overtile.io.orientation import (
@@ -32,7 +34,6 @@ from overtile.io.orientation import (
     voxel_sizes,
 )
 from overtile.io.output import Manner
-from overtile.io.pillow import damaged
 from overtile.io.windows import Reordered, planes_in_order
 
 NIFTI_SIGNATURES = (
@@ -73,9 +74,7 @@ def open_nifti(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
     if compressed:
         data = GzippedArray(path, offset, sizes, kind)
     else:
-        missing = offset + int(np.prod(sizes, dtype=object)) * kind.itemsize - path.stat().st_size
-        if missing > 0:
-            raise damaged(path, EOFError(f"{missing} bytes are missing at its end"))
+        check_length(path, offset + math.prod(sizes) * kind.itemsize)
         data = NpyFile(path, offset, sizes, kind)
     if int(header["datatype"]) == 2304:
         data = _Opaque(data)
@@ -89,7 +88,7 @@ def open_nifti(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
 def _read_header(path: Path) -> tuple[Any, bool]:
     """The header as nibabel knows it, and whether the file is compressed."""
     nifti1, nifti2 = optional("nibabel.nifti1", "medical"), optional("nibabel.nifti2", "medical")
-    try:
+    with decoding(path):
         with path.open("rb") as file:
             compressed = file.read(2) == SIGNATURE
         with gzip.open(path) if compressed else path.open("rb") as file:
@@ -99,19 +98,15 @@ def _read_header(path: Path) -> tuple[Any, bool]:
         header = form(start[: form.template_dtype.itemsize], check=False)
         if header["magic"].item() not in (b"n+1", b"n+2"):
             raise ValueError(f"its mark is {header['magic'].item()!r}, that of one file is b'n+1'")
-        return header, compressed
-    except Exception as error:
-        raise damaged(path, error) from error
+    return header, compressed
 
 
 def _shape_of(path: Path, header: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Sizes along i, j, k, ... and the type of the numbers, both checked."""
     dim, code = [int(size) for size in header["dim"]], int(header["datatype"])
     shape = tuple(dim[1 : dim[0] + 1]) if 0 < dim[0] <= 7 else ()
-    try:
+    with decoding(path):
         kind = np.dtype(np.uint8) if code in COLOURS else header.get_data_dtype()
-    except Exception as error:
-        raise damaged(path, error) from error
     if kind.kind not in "iuf" or kind.itemsize > 8:
         raise FormatError(
             f"{path} holds '{kind}', which is not a kind of pixel: expected integers, floats of 32 "
@@ -172,10 +167,8 @@ class _Scaled:
 
 
 def _scaled(path: Path, data: Sliceable, header: Any) -> Sliceable:
-    try:
+    with decoding(path):
         slope, intercept = header.get_slope_inter()
-    except Exception as error:
-        raise damaged(path, error) from error
     if slope is None or (slope == 1 and intercept == 0) or int(header["datatype"]) in COLOURS:
         return data
     return _Scaled(data, slope, intercept)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from overtile.errors import DataError, FormatError
 from overtile.image import Image, Sliceable, axes_by_shape
 from overtile.io import positions
+from overtile.io.damage import check_length, decoding
 from overtile.io.output import Manner, writing
-from overtile.io.pillow import damaged
 from overtile.io.windows import Reordered, part_for, resolve
 
 
@@ -102,11 +102,8 @@ class NpyFile:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         window, rest = resolve(key, self.shape)
-        try:
-            with FileIO(self._path) as file:
-                part = positions.read(file, self._offset, self.shape, self._kind, window)
-        except (OSError, EOFError) as error:
-            raise damaged(self._path, error) from error
+        with decoding(self._path), FileIO(self._path) as file:
+            part = positions.read(file, self._offset, self.shape, self._kind, window)
         return np.asarray(part[rest], self.dtype)
 
     def __setitem__(self, key: Any, part: Any) -> None:
@@ -130,16 +127,11 @@ def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 def _read_header(path: Path) -> tuple[NpyFile, bool]:
     """The array as it lies in the file, in C order, and whether numpy counts its axes backwards."""
-    try:
+    with decoding(path):
         with path.open("rb") as file:
             shape, fortran, kind = read_header(file)
             offset = file.tell()
-            file.seek(0, os.SEEK_END)
-            if min(shape, default=0) < 0:
-                raise ValueError(f"the shape {shape} is negative")
-            missing = offset + math.prod(shape) * kind.itemsize - file.tell()
-            if missing > 0:
-                raise EOFError(f"{missing} bytes are missing at its end")
-    except Exception as error:
-        raise damaged(path, error) from error
+        if min(shape, default=0) < 0:
+            raise ValueError(f"the shape {shape} is negative")
+        check_length(path, offset + math.prod(shape) * kind.itemsize)
     return NpyFile(path, offset, shape[::-1] if fortran else shape, kind), fortran

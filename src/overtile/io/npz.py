@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.image import Image, Sliceable
+from overtile.io.damage import decoding
 from overtile.io.members import choose, parts_of
 from overtile.io.npy import NpyFile, named, read_header
-from overtile.io.pillow import damaged
 
 SUFFIXES = (".npz",)
 
@@ -76,10 +76,8 @@ class _Compressed:
         self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        try:
+        with decoding(self._file):
             array = _load(self._file, self._name, self._file.stat().st_mtime_ns)
-        except Exception as error:
-            raise damaged(self._file, error) from error
         return np.asarray((array.T if self._fortran else array)[key], self.dtype)
 
 
@@ -93,23 +91,20 @@ def _load(file: Path, name: str, modified: int) -> NDArray[Any]:  # noqa: ARG001
 def _list(file: Path) -> dict[str, _Member]:
     """The arrays of a file, by name."""
     found = {}
-    try:
-        with file.open("rb") as raw, zipfile.ZipFile(raw) as archive:
-            for info in archive.infolist():
-                if info.filename.endswith(".npy"):
-                    with archive.open(info) as stream:
-                        shape, fortran, kind = read_header(stream)
-                        begin = stream.tell()
-                    held = (info.file_size - begin) // max(kind.itemsize, 1)
-                    wrong = min(shape, default=0) < 0 or math.prod(shape) > held
-                    if wrong and kind.kind != "O":  # objects are pickled, to any size
-                        raise EOFError(f"{info.filename} has not the shape {shape} that it states")
-                    raw.seek(info.header_offset)
-                    names = struct.unpack("<HH", raw.read(LOCAL_HEADER)[-4:])
-                    begin += info.header_offset + LOCAL_HEADER + sum(names)
-                    stored = info.compress_type == zipfile.ZIP_STORED
-                    name = info.filename.removesuffix(".npy")
-                    found[name] = _Member(shape, fortran, kind, begin if stored else None)
-    except Exception as error:
-        raise damaged(file, error) from error
+    with decoding(file), file.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith(".npy"):
+                with archive.open(info) as stream:
+                    shape, fortran, kind = read_header(stream)
+                    begin = stream.tell()
+                held = (info.file_size - begin) // max(kind.itemsize, 1)
+                wrong = min(shape, default=0) < 0 or math.prod(shape) > held
+                if wrong and kind.kind != "O":  # objects are pickled, to any size
+                    raise EOFError(f"{info.filename} has not the shape {shape} that it states")
+                raw.seek(info.header_offset)
+                names = struct.unpack("<HH", raw.read(LOCAL_HEADER)[-4:])
+                begin += info.header_offset + LOCAL_HEADER + sum(names)
+                stored = info.compress_type == zipfile.ZIP_STORED
+                name = info.filename.removesuffix(".npy")
+                found[name] = _Member(shape, fortran, kind, begin if stored else None)
     return found

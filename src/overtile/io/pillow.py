@@ -20,6 +20,7 @@ from PIL import Image as Pillow
 
 from overtile.errors import FormatError
 from overtile.image import Image
+from overtile.io.damage import decoding
 from overtile.io.limits import check_memory
 from overtile.io.output import Manner
 
@@ -135,23 +136,19 @@ def _decode_16_bit(path: Path) -> NDArray[np.uint16]:
 @contextmanager
 def _opened(path: Path, itemsize: int, *kinds: str) -> Iterator[Pillow.Image]:
     """A picture of which only the header is read; what fails while it is decoded is our error."""
-    try:
-        with warnings.catch_warnings():
-            # Large images are our trade: Pillow warns from 89 and refuses from 179 megapixels on.
-            # Odd metadata cost no image.
-            warnings.simplefilter("ignore")
+    with decoding(path), warnings.catch_warnings():
+        # Large images are our trade: Pillow warns from 89 and refuses from 179 megapixels on.
+        # Odd metadata cost no image.
+        warnings.simplefilter("ignore")
+        try:
             with Pillow.open(path, formats=kinds) as picture:
                 _check_header(path, picture, itemsize)
                 yield picture
-    except FormatError:
-        raise
-    except Pillow.DecompressionBombError as error:
-        raise FormatError(
-            f"{path} claims to have more pixels than Pillow opens: {error} If it is meant, "
-            "convert it to TIFF."
-        ) from error
-    except Exception as error:
-        raise damaged(path, error) from error
+        except Pillow.DecompressionBombError as error:
+            raise FormatError(
+                f"{path} claims to have more pixels than Pillow opens: {error} If it is meant, "
+                "convert it to TIFF."
+            ) from error
 
 
 def _check_header(path: Path, picture: Pillow.Image, itemsize: int) -> None:
@@ -216,12 +213,3 @@ def _as_planes(pixels: NDArray[Any]) -> Image:
     if pixels.ndim == 2:
         return Image(pixels, "yx", by_window=False)
     return Image(np.moveaxis(pixels, -1, 0), "cyx", by_window=False)
-
-
-def damaged(path: Path, error: Exception) -> FormatError:
-    """What to raise where a decoder failed on a file whose first bytes are right."""
-    reason = str(error) or type(error).__name__  # a MemoryError has no words
-    return FormatError(
-        f"{path} is damaged or truncated: its decoder stopped with '{reason}'. Copy or export it "
-        "again."
-    )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from overtile.errors import optional
-from overtile.io.pillow import damaged
+from overtile.io.damage import damaged
 from overtile.io.quiet import quiet
 from overtile.io.segments import CACHE_BYTES
 

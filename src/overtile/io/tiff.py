@@ -23,9 +23,9 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from overtile.errors import FormatError, MissingError
 from overtile.image import AXES, Image
+from overtile.io.damage import decoding
 from overtile.io.geotiff import open_raster
 from overtile.io.limits import check_memory
-from overtile.io.pillow import damaged
 from overtile.io.quiet import quiet
 from overtile.io.segments import Page, Segments
 from overtile.io.spacing import from_tiff
@@ -209,11 +209,8 @@ class TiffPages:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn whatever the library stops with into our error, and keep its log lines quiet."""
-    try:
-        with quiet("tifffile"):
-            yield
-    except Exception as error:
-        raise damaged(path, error) from error
+    with decoding(path), quiet("tifffile"):
+        yield
 
 
 def _check_directory(path: Path) -> None:
