@@ -157,6 +157,16 @@ class Image:
     palette: tuple[Colour, ...] = ()
     source: Path | None = None
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each axis, by its letter."""
+        return dict(zip(self.axes, self.data.shape, strict=True))
+
+    @property
+    def space(self) -> str:
+        """The spatial axes that there are, of z y x."""
+        return "".join(axis for axis in "zyx" if axis in self.axes)
+
     def __post_init__(self) -> None:
         known = "".join(axis for axis in AXES if axis in self.axes)
         shape = self.data.shape
@@ -165,7 +175,7 @@ class Image:
                 f"The axes '{self.axes}' do not fit an array of {len(shape)} axes: expected one "
                 f"letter for each, those of '{AXES}' that there are, in this order, with y and x."
             )
-        spatial = "".join(axis for axis in self.axes if axis in "zyx")
+        spatial = self.space
         if self.spacing is not None and not (
             len(self.spacing) == len(spatial)
             and all(math.isfinite(size) and size > 0 for size in self.spacing)
@@ -174,6 +184,11 @@ class Image:
                 f"The spacing {self.spacing} does not fit the axes '{self.axes}': expected one "
                 f"positive size of a pixel for each of '{spatial}', in this order."
             )
+
+
+def pixel_type(stated: np.dtype[Any], order: Literal["=", "<"] = "=") -> np.dtype[Any]:
+    """The type in which pixels are read, or written in this order of bytes; truth values: uint8."""
+    return np.dtype(np.uint8) if stated.kind == "b" else stated.newbyteorder(order)
 
 
 def as_image(array: NDArray[Any]) -> Image:

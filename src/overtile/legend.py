@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from overtile.image import Colour
 
+UNLABELLED_VALUE = 255
+"""Stands for "not labelled" in masks of a few small class ids, and in the files that we write."""
+
 # Okabe and Ito's palette, which colour-blind people can tell apart (Wong 2011,
 # doi:10.1038/nmeth.1618).
 ORANGE, SKY, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)

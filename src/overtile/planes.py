@@ -66,7 +66,7 @@ class Planes:
                 f"The image has the axes '{image.axes}' without z, and the model was made for "
                 "volumes: expected a stack (z y x), or a model for planes."
             )
-        sizes = dict(zip(image.axes, image.data.shape, strict=True))
+        sizes = image.sizes
         self.shape = tuple(sizes[axis] for axis in self.space)
         self.channels = sizes.get("c", 1)
         self.leading = "".join(axis for axis in image.axes if axis not in self.space + "c")

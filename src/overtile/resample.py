@@ -115,13 +115,12 @@ def rescaled(image: Image, ratios: Sequence[float], *, as_label: bool = False) -
     sizes = image.data.shape
     shape = tuple(max(1, round(n * ratio)) for n, ratio in zip(sizes, every, strict=True))
     data = Resampled(image.data, shape, nearest=as_label)
-    spatial = [axis for axis in image.axes if axis in "zyx"]
     steps = {
         axis: size / new for axis, size, new in zip(image.axes, sizes, shape, strict=True)
     }  # what a new pixel spans in old ones: the rounded shape covers the same extent
     spacing = image.spacing
     if spacing is not None:
-        pairs = zip(spatial, spacing, strict=True)
+        pairs = zip(image.space, spacing, strict=True)
         spacing = tuple(size * steps[axis] for axis, size in pairs)
     frame = _moved(image.frame, steps)
     return replace(image, data=data, spacing=spacing, frame=frame)

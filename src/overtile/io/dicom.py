@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from overtile.errors import FormatError, optional
 from overtile.image import Image
-from overtile.io.dicomseries import SERIES_TAGS, Frame, Series, quiet, read_series
-from overtile.io.orientation import MIRROR_LPS, orientation_of
+from overtile.io.dicomseries import SERIES_TAGS, Frame, Series, has_mark, read_series, reading
+from overtile.io.orientation import MIRROR_LPS, of_axes, orientation_of
 from overtile.io.windows import Reordered, resolve, size_of
 
-MARK, MARK_PLACE = b"DICM", 128
 SUFFIXES = (".dcm", ".dicom", ".ima")
 SAMPLED = 8
 """So many files of a folder are looked at to tell whether they are of one series."""
@@ -37,10 +36,7 @@ def holds_dicom(path: Path) -> bool:
     Many have no suffix, or are named by numbers between dots.
     """
     try:
-        if not _is_named_so(path) or not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(MARK_PLACE + len(MARK))[MARK_PLACE:] == MARK
+        return _is_named_so(path) and path.is_file() and has_mark(path)
     except OSError:
         return False
 
@@ -67,7 +63,7 @@ def is_series(folder: Path) -> bool:
     pydicom, series = optional("pydicom", "medical"), set()
     try:
         for path in chosen:
-            with quiet(path):
+            with reading(path):
                 series.add(
                     pydicom.dcmread(
                         path, stop_before_pixels=True, specific_tags=SERIES_TAGS
@@ -100,7 +96,7 @@ def open_dicom(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
     if series.matrix is not None:
         frame = orientation_of(MIRROR_LPS @ series.matrix)
     if series.spacing is not None:
-        spacing = series.spacing[-sum(axis in "zyx" for axis in data.axes) :]
+        spacing = of_axes(series.spacing, data.axes)
     return Image(
         data,
         data.axes,
@@ -147,7 +143,7 @@ class DicomPixels:
             frames, inside = (window[0].start, window[0].stop), window[1:]
         result = np.empty((frames[1] - frames[0], *size_of(inside)), self.dtype)
         for part, frame in zip(result, self._frames[slice(*frames)], strict=True):
-            with quiet(frame.path):
+            with reading(frame.path):
                 pixels = read(frame.path, index=frame.number)[inside]
                 part[...] = self._rescaled(pixels, frame)
         return np.asarray(result.reshape(size_of(window))[rest])

@@ -14,10 +14,7 @@ from overtile.errors import FormatError, optional
 from overtile.image import Image
 from overtile.io.dicomseries import Series, read_series
 from overtile.io.output import Content, Manner
-from overtile.legend import Legend, default_colours
-
-NOTHING_KNOWN = 255
-"""Of a class map; a segmentation has no such value, so these pixels are in no segment."""
+from overtile.legend import UNLABELLED_VALUE, Legend, default_colours
 
 
 def check_seg(image: Image, content: Content) -> None:
@@ -56,7 +53,8 @@ def write_seg(path: Path, image: Image, manner: Manner) -> None:
             f"The class ids have the shape {labels.shape}, and the series {image.source} has "
             f"{sizes}: expected those of the same slices."
         )
-    labels = np.where(labels == NOTHING_KNOWN, 0, labels).astype(np.uint8).reshape(sizes)
+    # A segmentation has no value for what is not known: these pixels are in no segment.
+    labels = np.where(labels == UNLABELLED_VALUE, 0, labels).astype(np.uint8).reshape(sizes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

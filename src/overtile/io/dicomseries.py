@@ -89,7 +89,7 @@ class Series:
 
 
 @contextmanager
-def quiet(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn what pydicom stops with into our error, and keep its warnings, which quote the file."""
     with decoding(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -110,20 +110,20 @@ def read_series(path: Path) -> Series:
     _check_alike(path, headers)
     frames = []
     for file, header in headers.items():
-        with quiet(file):
+        with reading(file):
             _check_pixels(file, header)
             frames += list(_frames(file, header))
-    with quiet(path):
+    with reading(path):
         return _in_space(path, frames, first, one_file=len(headers) == 1)
 
 
 def _headers(path: Path) -> dict[Path, Any]:
     """The headers of the files of a series."""
     pydicom = optional("pydicom", "medical")
-    files = sorted(file for file in path.iterdir() if _has_mark(file)) if path.is_dir() else [path]
+    files = sorted(filter(_is_file_of, path.iterdir())) if path.is_dir() else [path]
     headers = {}
     for file in files:
-        with quiet(file):
+        with reading(file):
             header = pydicom.dcmread(file, specific_tags=TAGS, stop_before_pixels=True)
             if header.get("SOPClassUID") == SEGMENTATION:
                 if len(files) > 1:
@@ -143,9 +143,14 @@ def _headers(path: Path) -> dict[Path, Any]:
     return headers
 
 
-def _has_mark(path: Path) -> bool:
-    if path.name.startswith(".") or path.name == "DICOMDIR" or not path.is_file():
-        return False
+def _is_file_of(path: Path) -> bool:
+    """Whether a file of a folder is one of its series, whatever its suffix."""
+    hidden = path.name.startswith(".") or path.name == "DICOMDIR"
+    return not hidden and path.is_file() and has_mark(path)
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a file has the mark of DICOM behind a preamble of 128 bytes."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 

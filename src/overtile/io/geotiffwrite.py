@@ -12,21 +12,19 @@ import numpy as np
 import tifffile
 
 from overtile.errors import FormatError, optional
-from overtile.image import Georeference, Image
+from overtile.image import Georeference, Image, pixel_type
 from overtile.io.output import Manner
 from overtile.io.pyramid import is_averaged
 from overtile.io.quiet import quiet
 from overtile.io.rasters import gdal, opened
 from overtile.io.windows import blocks
+from overtile.legend import UNLABELLED_VALUE
 
 TILE_PX = 512
 """Side of a tile, as that of a Cloud-Optimized GeoTIFF by default."""
 
 CLASSIC_LIMIT = 2**31
 """Bytes of pixels beyond which offsets of 32 bits may not do, smaller copies included."""
-
-UNKNOWN_CLASS = 255
-"""What a class map holds where a pixel of the image is missing."""
 
 
 def write_geotiff(path: Path, image: Image, manner: Manner) -> None:
@@ -77,7 +75,7 @@ def _form(rasterio: Any, image: Image, manner: Manner) -> dict[str, Any]:
         ) from error
     nodata: float | None = None
     if manner.content == "classes" and kind == np.uint8:
-        nodata = UNKNOWN_CLASS
+        nodata = UNLABELLED_VALUE
     elif manner.content != "objects" and kind.kind == "f":
         nodata = math.nan
     # Unless told, GDAL takes the last of 4 bands of 8 bits for alpha.
@@ -105,9 +103,7 @@ def _form(rasterio: Any, image: Image, manner: Manner) -> dict[str, Any]:
 
 def _stored(kind: np.dtype[Any]) -> np.dtype[Any]:
     """The type of pixel in the file: GDAL has no truth values, and no floats of 16 bits."""
-    if kind.kind == "b":
-        return np.dtype(np.uint8)
-    return np.dtype(np.float32) if kind.char == "e" else kind.newbyteorder("=")
+    return np.dtype(np.float32) if kind.char == "e" else pixel_type(kind)
 
 
 def _is_rgb(image: Image) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import DataError, FormatError, optional
-from overtile.image import AXES, Image, axes_by_shape
+from overtile.image import AXES, Image, axes_by_shape, pixel_type
 from overtile.io.members import choose, parts_of
 from overtile.io.segments import LARGE_BYTES
 from overtile.io.spacing import UNKNOWN, Spacing, in_one_unit
@@ -87,7 +87,7 @@ class Hdf5Array:
     ) -> None:
         self._file, self._inside = file, inside
         self.shape = shape
-        self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        self.dtype = pixel_type(kind)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         window, rest = resolve(key, self.shape)

@@ -21,7 +21,7 @@ from overtile.errors import FormatError, OvertileError, optional
 from overtile.image import Image
 from overtile.io.damage import check_length, damaged
 from overtile.io.gzipped import CHUNK_BYTES, check_promise
-from overtile.io.orientation import MIRROR_LPS, Matrix, orientation_of
+from overtile.io.orientation import MIRROR_LPS, Matrix, of_axes, orientation_of
 from overtile.io.windows import Reordered, resolve, size_of
 
 NRRD_SIGNATURES = (b"NRRD000",)
@@ -47,7 +47,7 @@ def open_itk(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contrac
     """
     pixels = ItkPixels(path)
     data = Reordered(pixels, pixels.letters)
-    spacing = pixels.spacing[-sum(axis in "zyx" for axis in data.axes) :]
+    spacing = of_axes(pixels.spacing, data.axes)
     frame = orientation_of(MIRROR_LPS @ pixels.matrix)
     return Image(data, data.axes, spacing, "millimeter", pixels.by_window, frame)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import FormatError
-from overtile.image import Image
+from overtile.image import Image, pixel_type
 from overtile.io.gzipped import LEVEL
 from overtile.io.orientation import MIRROR_LPS, matrix_of
 from overtile.io.output import Manner
@@ -115,7 +115,7 @@ def _grid(image: Image) -> tuple[str, list[int], NDArray[np.float64], NDArray[np
     flat = not matrix[2, [0, 1, 3]].any() and not matrix[:2, 2].any()
     names = "xy" if flat and not set(image.axes) & set("zt") else "xyz"
     names += "t" * ("t" in image.axes)
-    sizes = dict(zip(image.axes, image.data.shape, strict=True))
+    sizes = image.sizes
     count, space = len(names), min(len(names), 3)
     columns, origin = np.eye(count), np.zeros(count)
     columns[:space, :space] = matrix[:space, :space].T
@@ -125,8 +125,7 @@ def _grid(image: Image) -> tuple[str, list[int], NDArray[np.float64], NDArray[np
 
 
 def _type_of(image: Image) -> tuple[str, str]:
-    kind = np.dtype(image.data.dtype).newbyteorder("=")
-    name = "uint8" if kind.kind == "b" else str(kind)
+    name = str(pixel_type(np.dtype(image.data.dtype)))
     if name not in TYPES:
         raise FormatError(
             f"NRRD and MetaImage cannot hold pixels of the type {name}: expected one of "
@@ -137,8 +136,7 @@ def _type_of(image: Image) -> tuple[str, str]:
 
 def _pixels(image: Image) -> Any:
     """The planes in the order of the file, as bytes would lie."""
-    kind = np.dtype(image.data.dtype)
-    kind = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("<")
+    kind = pixel_type(np.dtype(image.data.dtype), "<")
     for part in planes_in_order(image, "tz"):
         ordered = np.moveaxis(part, 0, -1) if "c" in image.axes else part
         yield np.ascontiguousarray(ordered, kind)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import FormatError, optional
-from overtile.image import METRES, Image, Orientation, Sliceable
+from overtile.image import METRES, Image, Orientation, Sliceable, pixel_type
 from overtile.io.damage import check_length, decoding
 from overtile.io.gzipped import LEVEL, SIGNATURE, GzippedArray
 from overtile.io.npy import NpyFile
@@ -29,6 +29,7 @@ from overtile.io.orientation import (
     SAME,
     Matrix,
     matrix_of,
+    of_axes,
     orientation_of,
     sizes_mm,
     voxel_sizes,
@@ -81,7 +82,7 @@ def open_nifti(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
     ordered = Reordered(_scaled(path, data, header), letters)
     frame, spacing, unit = _geometry(header)
     if spacing is not None:
-        spacing = spacing[-sum(axis in "zyx" for axis in ordered.axes) :]
+        spacing = of_axes(spacing, ordered.axes)
     return Image(ordered, ordered.axes, spacing, unit, not compressed, frame)
 
 
@@ -239,9 +240,8 @@ def write_nifti(path: Path, image: Image, manner: Manner) -> None:
     FormatError
         Pixels or a unit that the format cannot hold.
     """
-    data, kind = image.data, np.dtype(image.data.dtype)
-    kind = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("<")
-    sizes = dict(zip(image.axes, data.shape, strict=True))
+    kind = pixel_type(np.dtype(image.data.dtype), "<")
+    sizes = image.sizes
     last = max("xyztc".index(axis) for axis in image.axes)
     letters = "".join(axis if axis in sizes else "-" for axis in "xyztc"[: last + 1])
     letters = letters.replace("-c", "c") if len(letters) == 5 and letters[3] == "-" else letters

@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from overtile.errors import DataError, FormatError
-from overtile.image import Image, Sliceable, axes_by_shape
+from overtile.image import Image, Sliceable, axes_by_shape, pixel_type
 from overtile.io import positions
 from overtile.io.damage import check_length, decoding
 from overtile.io.output import Manner, writing
@@ -65,8 +65,7 @@ def create_npy(
     manner: Manner,  # noqa: ARG001
 ) -> NpyFile:
     """A new .npy of the shape and type of an image, full of zeros that take no room yet."""
-    shape, kind = tuple(like.data.shape), np.dtype(like.data.dtype)
-    kind = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("<")
+    shape, kind = tuple(like.data.shape), pixel_type(np.dtype(like.data.dtype), "<")
     header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
     with writing(path), path.open("xb") as file:
         npy.write_array_header_1_0(file, header)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.image import Image, Sliceable
+from overtile.image import Image, Sliceable, pixel_type
 from overtile.io.damage import decoding
 from overtile.io.members import choose, parts_of
 from overtile.io.npy import NpyFile, named, read_header
@@ -73,7 +73,7 @@ class _Compressed:
         self._file, self._name, self._fortran = file, name, member.fortran
         self.shape = shape
         kind = member.kind
-        self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        self.dtype = pixel_type(kind)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         with decoding(self._file):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.errors import DataError, FormatError, optional
-from overtile.image import AXES, Image, Sliceable, axes_by_shape
+from overtile.image import AXES, Image, Sliceable, axes_by_shape, pixel_type
 from overtile.io.limits import check_memory
 from overtile.io.ngff import describe, spacing_of, transformations
 from overtile.io.output import Manner, check_label, writing
@@ -197,7 +197,7 @@ class ZarrArray:
         self.shape: tuple[int, ...] = tuple(array.shape)
         kind = np.dtype(array.dtype)
         self.by_window = math.prod(array.chunks) * kind.itemsize <= LARGE_BYTES
-        self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        self.dtype = pixel_type(kind)
         if self.dtype.kind not in "uif" or 0 in self.shape:
             raise FormatError(
                 f"{path} holds an array of shape {self.shape} and type {kind}: expected integers, "
@@ -275,7 +275,7 @@ def _create_level(
     return group.create_array(
         str(level),
         shape=tuple(data.shape),
-        dtype=np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("="),
+        dtype=pixel_type(kind),
         chunks=chunks,
         shards=shards if count > MOST_FILES and version == 3 else None,
         dimension_names=list(axes) if version == 3 else None,

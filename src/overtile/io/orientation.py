@@ -41,6 +41,11 @@ def voxel_sizes(matrix: Matrix) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
+def of_axes(sizes: tuple[float, ...], axes: str) -> tuple[float, ...]:
+    """Of the sizes along z, y, x those of the axes that there are."""
+    return tuple(size for axis, size in zip("zyx", sizes, strict=True) if axis in axes)
+
+
 def sizes_mm(image: Image) -> tuple[float, float, float]:
     """The spacing of an image along x, y, z in millimetres, 1 where it is not known.
 
@@ -57,7 +62,6 @@ def sizes_mm(image: Image) -> tuple[float, float, float]:
             f"{', '.join(METRES)}. Convert the spacing, or write a .tif, which keeps any unit."
         )
     scale = METRES[image.unit or "millimeter"] / METRES["millimeter"]
-    spatial = [axis for axis in image.axes if axis in "zyx"]
-    sizes = dict(zip(spatial, image.spacing or (), strict=False))
+    sizes = dict(zip(image.space, image.spacing or (), strict=False))
     x, y, z = (sizes.get(axis, 1 / scale) * scale for axis in "xyz")
     return x, y, z

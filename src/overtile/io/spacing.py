@@ -138,9 +138,8 @@ def for_ome(image: Image) -> dict[str, Any]:
             f"OME-TIFF has no unit '{image.unit}': expected one of {', '.join(METRES)}. Convert "
             "the spacing, or write a .tif, which keeps any unit."
         )
-    spatial = [axis for axis in image.axes if axis in "zyx"]
     described: dict[str, Any] = {}
-    for axis, size in zip(spatial, image.spacing, strict=True):
+    for axis, size in zip(image.space, image.spacing, strict=True):
         described[f"PhysicalSize{axis.upper()}"] = size
         described[f"PhysicalSize{axis.upper()}Unit"] = OME_SYMBOLS[image.unit]
     return described

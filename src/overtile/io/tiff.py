@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from overtile.errors import FormatError, MissingError
-from overtile.image import AXES, Image
+from overtile.image import AXES, Image, pixel_type
 from overtile.io.damage import decoding
 from overtile.io.geotiff import open_raster
 from overtile.io.limits import check_memory
@@ -139,7 +139,7 @@ class TiffPages:
             sizes[self.letters.index("c")] -= 1
         self.shape = tuple(sizes)
         kind = self._series.dtype
-        self.dtype = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+        self.dtype = pixel_type(kind)
         masks = masks or path.with_name(f"{path.name}.msk").exists()
         self.masked = masks or GDAL_NODATA in key.tags
         placed = any(tag in key.tags for tag in PLACE) or path.with_suffix(".tfw").exists()

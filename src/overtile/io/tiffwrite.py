@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from overtile.image import Georeference, Image, Sliceable
+from overtile.image import Georeference, Image, Sliceable, pixel_type
 from overtile.io.geotiffwrite import write_geotiff
 from overtile.io.output import Manner
 from overtile.io.pyramid import Reduced, count_levels
@@ -100,8 +100,7 @@ def _pixels(data: Sliceable, rgb: bool, small: bool) -> dict[str, Any]:
     if small:
         array = np.asarray(data[()])
         return {"data": np.moveaxis(array, 0, -1) if rgb else array}
-    kind = np.dtype(data.dtype)
-    kind = np.dtype(np.uint8) if kind.kind == "b" else kind.newbyteorder("=")
+    kind = pixel_type(np.dtype(data.dtype))
     shape = (*data.shape[1:], data.shape[0]) if rgb else data.shape
     tile = (TILE_PX, TILE_PX)
     return {"data": _tiles(data, rgb, kind), "shape": shape, "dtype": kind, "tile": tile}

@@ -90,7 +90,7 @@ def planes_in_order(image: Image, order: str) -> Iterator[NDArray[Any]]:
 
     Axes of `order` that the image does not have are passed over; a part keeps the other axes.
     """
-    sizes = dict(zip(image.axes, image.data.shape, strict=True))
+    sizes = image.sizes
     leading = [axis for axis in order if axis in sizes]
     for place in np.ndindex(*(sizes[axis] for axis in leading)):
         chosen: dict[str, Any] = dict(zip(leading, place, strict=True))

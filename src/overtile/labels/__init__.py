@@ -8,7 +8,6 @@ from overtile.labels.label import (
     IGNORE,
     MOST_CLASSES,
     NO_HINTS,
-    UNLABELLED_VALUE,
     ClassHint,
     Hints,
     Kind,
@@ -20,6 +19,7 @@ from overtile.labels.meaning import LabelMeaning
 from overtile.labels.separation import separate_touching
 from overtile.labels.told import told
 from overtile.labels.understanding import understand
+from overtile.legend import UNLABELLED_VALUE
 
 __all__ = [
     "IGNORE",

@@ -11,7 +11,6 @@ from overtile.errors import DataError
 from overtile.image import Colour
 from overtile.labels.label import (
     MOST_CLASSES,
-    UNLABELLED_VALUE,
     Kind,
     colour_of,
     written,
@@ -19,7 +18,7 @@ from overtile.labels.label import (
 from overtile.labels.meaning import LabelMeaning
 from overtile.labels.seen import Seen
 from overtile.labels.valuetable import Said, ValueTable, value_table
-from overtile.legend import default_colours
+from overtile.legend import UNLABELLED_VALUE, default_colours
 
 BACKGROUND_NAMES = frozenset({"background", "bg", "back"})
 

@@ -15,9 +15,6 @@ from overtile.settings import LabelKind
 IGNORE = -1
 """The class id of a pixel that nobody labelled."""
 
-UNLABELLED_VALUE = 255
-"""Stands for "not labelled" in masks of a few small class ids, and in the files that we write."""
-
 MOST_CLASSES = 40
 
 NOT_A_NUMBER = int(np.iinfo(np.int64).min)

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from overtile.labels.label import (
-    UNLABELLED_VALUE,
     Coding,
     Hints,
     code_of,
     written,
 )
 from overtile.labels.seen import Seen
+from overtile.legend import UNLABELLED_VALUE
 
 UNLABELLED_NAMES = frozenset(
     {

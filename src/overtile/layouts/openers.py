@@ -64,7 +64,7 @@ class _Stacked:
         self._channels = [
             (number, channel)
             for number, part in enumerate(parts)
-            for channel in range(dict(zip(part.axes, part.data.shape, strict=True)).get("c", 1))
+            for channel in range(part.sizes.get("c", 1))
         ]
         sizes = _sizes(parts[0]) | {"c": len(self._channels)}
         self.shape = tuple(sizes[axis] for axis in self.axes)
@@ -211,9 +211,7 @@ def _masks(paths: tuple[Path, ...]) -> Iterator[NDArray[np.bool_]]:
 
 def _sizes(image: Image) -> dict[str, int]:
     """The sizes of all axes but the channels."""
-    sizes = dict(zip(image.axes, image.data.shape, strict=True))
-    sizes.pop("c", None)
-    return sizes
+    return {axis: size for axis, size in image.sizes.items() if axis != "c"}
 
 
 def _check_same(paths: tuple[Path, ...], sizes: list[dict[str, int]]) -> None:

@@ -211,8 +211,7 @@ def _is_volume(path: Path) -> bool:
     """Whether a file has a format of volumes, and more than one plane."""
     if not is_there(path) or not io.is_known(path) or not io.format_of(path).volumes:
         return False
-    image = io.open(path)
-    return dict(zip(image.axes, image.data.shape, strict=True)).get("z", 1) > 1
+    return io.open(path).sizes.get("z", 1) > 1
 
 
 def _stacks(planes: Sequence[tuple[str, Source]]) -> list[str]:
