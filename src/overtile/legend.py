@@ -1,4 +1,4 @@
-"""What the classes are called and shown in: it travels with the model into every output."""
+"""What the classes are called and shown in, which travels with the model into every output."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ PALETTE: tuple[Colour, ...] = (GREEN, YELLOW, PURPLE, BLUE, VERMILION, SKY, ORAN
 
 GOLDEN_TURN = (math.sqrt(5) - 1) / 2
 """Steps of this part of a circle never come near to where they were."""
+
+
+def code_of(colour: Colour) -> int:
+    """A colour as one number, 0xRRGGBB."""
+    red, green, blue = colour
+    return (red << 16) + (green << 8) + blue
+
+
+def colour_of(code: int) -> Colour:
+    """The colour of a code."""
+    return code >> 16, (code >> 8) & 255, code & 255
+
+
+def written(code: int) -> str:
+    """A colour code as people write it: #3C1098."""
+    return f"#{code:06X}"
 
 
 def default_colours(count: int) -> tuple[Colour, ...]:
@@ -60,11 +76,9 @@ class Legend:
     def described(self) -> str:
         """A line for each class: its id, its name, its colour and whether it is background."""
         return "\n".join(
-            f"{place} {name} #{red:02X}{green:02X}{blue:02X}"
+            f"{place} {name} {written(code_of(colour))}"
             + (" (background)" if place == self.background else "")
-            for place, (name, (red, green, blue)) in enumerate(
-                zip(self.names, self.colours, strict=True)
-            )
+            for place, (name, colour) in enumerate(zip(self.names, self.colours, strict=True))
         )
 
     @property

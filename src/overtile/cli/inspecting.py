@@ -12,6 +12,7 @@ from overtile.cli.predicting import describe_mismatch
 from overtile.cli.show import print_table, say
 from overtile.engines.torch import network_of
 from overtile.geometry import per_axis
+from overtile.legend import code_of, written
 from overtile.model import Model
 from overtile.pruning import prune
 from overtile.segmenter import load
@@ -75,8 +76,8 @@ def print_classes(model: Model) -> None:
         [
             str(place),
             name + (" (background)" if place == classes.background else ""),
-            f"#{value:06X}" if coded else str(value),
-            "#{:02X}{:02X}{:02X}".format(*colour),
+            written(value) if coded else str(value),
+            written(code_of(colour)),
         ]
         for place, (name, value, colour) in enumerate(
             zip(classes.names, classes.values, classes.colours, strict=True)

@@ -16,6 +16,7 @@ from overtile.image import Image
 from overtile.io.output import Manner
 from overtile.io.place import home_of
 from overtile.io.zarrnode import open_node
+from overtile.legend import code_of, written
 
 WHITE = "FFFFFF"
 
@@ -92,7 +93,7 @@ def describe_channels(image: Image, manner: Manner) -> dict[str, Any]:
     low, high = (0, 1) if kind.kind == "f" else (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
     window = {"min": low, "max": high, "start": low, "end": high}
     colours = manner.legend.colours if manner.legend is not None else ()
-    shown = ["".join(f"{part:02X}" for part in colour) for colour in colours]
+    shown = [written(code_of(colour)).removeprefix("#") for colour in colours]
     shown += [WHITE] * (len(image.channel_names) - len(shown))
     channels = [
         {"label": name, "color": colour, "window": window, "active": True}

@@ -11,7 +11,8 @@ from typing import Any
 
 from overtile.errors import DataError
 from overtile.image import Colour
-from overtile.labels.label import ClassHint, colour_of
+from overtile.labels.label import ClassHint
+from overtile.legend import colour_of
 
 NAMES = ("name", "title", "class", "label")
 CODES = ("color", "colour", "hex", "rgb")

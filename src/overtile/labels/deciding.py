@@ -9,16 +9,11 @@ import numpy as np
 
 from overtile.errors import DataError
 from overtile.image import Colour
-from overtile.labels.label import (
-    MOST_CLASSES,
-    Kind,
-    colour_of,
-    written,
-)
+from overtile.labels.label import MOST_CLASSES, Kind
 from overtile.labels.meaning import LabelMeaning
 from overtile.labels.seen import Seen
 from overtile.labels.valuetable import Said, ValueTable, value_table
-from overtile.legend import UNLABELLED_VALUE, default_colours
+from overtile.legend import UNLABELLED_VALUE, colour_of, default_colours, written
 
 BACKGROUND_NAMES = frozenset({"background", "bg", "back"})
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from overtile.errors import DataError
 from overtile.image import Colour
+from overtile.legend import code_of
 from overtile.settings import LabelKind
 
 IGNORE = -1
@@ -128,22 +129,6 @@ def whole_numbers(label: NDArray[Any], *, repair: bool = False) -> NDArray[np.in
             "for each pixel. Was it resized with interpolation? Resize with nearest neighbour."
         )
     return np.where(missing, NOT_A_NUMBER, numbers)
-
-
-def code_of(colour: Colour) -> int:
-    """A colour as one number, 0xRRGGBB."""
-    red, green, blue = colour
-    return (red << 16) + (green << 8) + blue
-
-
-def colour_of(code: int) -> Colour:
-    """The colour of a code."""
-    return code >> 16, (code >> 8) & 255, code & 255
-
-
-def written(code: int) -> str:
-    """A colour code as people write it: #3C1098."""
-    return f"#{code:06X}"
 
 
 def colour_codes(

@@ -18,14 +18,11 @@ from overtile.labels.label import (
     Kind,
     Label,
     as_label,
-    code_of,
     colour_codes,
-    colour_of,
     counted,
     whole_numbers,
-    written,
 )
-from overtile.legend import Legend
+from overtile.legend import Legend, code_of, colour_of, written
 
 RARE_IN_ONE = 2e-3
 """Colours that no label had when the meaning was found, and that cover less of another label, are

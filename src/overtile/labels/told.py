@@ -8,7 +8,8 @@ from pathlib import Path
 from overtile.errors import DataError
 from overtile.image import Colour
 from overtile.labels.classtable import read_classes
-from overtile.labels.label import ClassHint, Hints, code_of, colour_of, written
+from overtile.labels.label import ClassHint, Hints
+from overtile.legend import code_of, colour_of, written
 from overtile.settings import LabelSettings, NamedClass
 
 

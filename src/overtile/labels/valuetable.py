@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from overtile.labels.label import (
-    Coding,
-    Hints,
-    code_of,
-    written,
-)
+from overtile.labels.label import Coding, Hints
 from overtile.labels.seen import Seen
-from overtile.legend import UNLABELLED_VALUE
+from overtile.legend import UNLABELLED_VALUE, code_of, written
 
 UNLABELLED_NAMES = frozenset(
     {

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from overtile.labels import ClassHint, Hints
 from overtile.labels.classtable import read_classes
-from overtile.labels.label import code_of
 from overtile.labels.valuetable import is_unlabelled
 from overtile.layouts.tree import Folder
+from overtile.legend import code_of
 
 NAMES = re.compile(
     r"_?(classes|class[-_ ]?(dict|names|table|colou?rs|map)|label[-_ ]?(colou?rs|map|names)|labels"

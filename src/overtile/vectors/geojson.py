@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overtile.image import Colour
+from overtile.legend import colour_of
 from overtile.vectors.outlines import Outline
 from overtile.vectors.parsing import expecting, points
 from overtile.vectors.placing import name_crs
@@ -106,7 +107,7 @@ def _is_plain(value: Any) -> bool:
 def _colour(value: Any) -> Colour | None:
     """Of [red, green, blue] as QuPath has it now, or of one number as it had it before."""
     if isinstance(value, int):
-        value = [value >> 16 & 255, value >> 8 & 255, value & 255]
+        return colour_of(value & 0xFFFFFF)
     if not (isinstance(value, list) and [type(part) for part in value] == [int] * 3):
         return None
     red, green, blue = (part & 255 for part in value)
