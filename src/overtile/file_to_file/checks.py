@@ -42,7 +42,7 @@ def check_format(output: Path, form: Format | Form, content: Content, planes: in
     check_label(output, content)
     if form.folder:
         optional("zarr", "zarr")
-    if form.write is None and form.create is None:
+    if form.write is None and form.filling is None:
         raise FormatError(
             f"{output} would be a {form.name}, which Overtile only reads, because it changes "
             "values or holds less than others: use .tif, .png or .zarr."
@@ -149,7 +149,7 @@ def count_needs(
         memory += plane
         notes.append(f"Blended tiles of a plane are held in memory: {mebibytes(plane)}.")
     # Once more where it is converted at the end, and for the foreground of objects.
-    filled = isinstance(form, Format) and form.create is not None
+    filled = isinstance(form, Format) and form.filling is not None
     disk = (1 if filled else 2) * result
     disk += math.prod(staged) * PIXEL_BYTES["probabilities"] if content == "objects" else 0
     notes.append(f"Up to {mebibytes(disk)} of disk are needed.")

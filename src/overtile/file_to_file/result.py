@@ -44,7 +44,7 @@ class Result:
     @property
     def is_filled(self) -> bool:
         """Whether the format can be written part by part."""
-        return isinstance(self.form, io.Format) and self.form.create is not None
+        return isinstance(self.form, io.Format) and self.form.filling is not None
 
     def image(self, data: Sliceable) -> Image:
         """The result of these pixels, with the place and the pixel size of its source."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from overtile.errors import DataError, FormatError, OutputError
 from overtile.image import Image, Store
 from overtile.io.content import check_content
-from overtile.io.formats import FORMATS, Format
+from overtile.io.formats import FORMATS, Filling, Format
 from overtile.io.limits import check_memory
 from overtile.io.naming import file_of, format_of, is_known, stem_of
 from overtile.io.output import (
@@ -134,9 +134,9 @@ def write(
     if form.write is not None:
         with new_path(path, overwrite) as part:
             form.write(part, image, manner)
-    elif form.create is not None:
+    elif form.filling is not None:
         with new_path(path, overwrite) as part:
-            _copy(form, part, image, manner)
+            _copy(form.filling, part, image, manner)
         _placed(form, path)
     else:
         raise FormatError(
@@ -155,9 +155,9 @@ def move(part: Path, path: Path, overwrite: bool = False) -> None:
 
 
 def _placed(form: Format, path: Path) -> None:
-    if form.place is not None:
+    if form.filling is not None:
         with writing(path):
-            form.place(path)
+            form.filling.place(path)
 
 
 def labels_in(path: str | Path) -> tuple[Path, ...]:
@@ -169,23 +169,21 @@ def labels_in(path: str | Path) -> tuple[Path, ...]:
     path = place(path)
     form = format_of(path)
     try:
-        if form.labels is not None:
-            return form.labels(path)
+        if form.inside is not None and form.inside.labels is not None:
+            return form.inside.labels(path)
         label, image = member(path, as_label=True), member(path)
     except FormatError:
         return ()
     return () if label == image else (label,)
 
 
-def _copy(form: Format, path: Path, image: Image, manner: Manner) -> None:
+def _copy(filling: Filling, path: Path, image: Image, manner: Manner) -> None:
     """Fill a new store with an image."""
-    assert form.create is not None
     block = tuple(COPIED_PX if axis in "yx" else 1 for axis in image.axes)
-    store = form.create(path, image, block, manner)
+    store = filling.create(path, image, block, manner)
     for window in blocks(image.data.shape, block):
         store[window] = image.data[window]
-    if form.finish is not None:
-        form.finish(path)
+    filling.finish(path)
 
 
 def create(
@@ -228,8 +226,8 @@ def create(
     """
     path = place(path)
     form = format_of(path)
-    if form.create is None:
-        able = ", ".join(s for other in FORMATS if other.create for s in other.suffixes)
+    if form.filling is None:
+        able = ", ".join(s for other in FORMATS if other.filling for s in other.suffixes)
         raise FormatError(
             f"{path} would be a {form.name}, which is written in one go and not part by part: use "
             f"one of {able}, and convert it afterwards."
@@ -241,7 +239,7 @@ def create(
         )
     check_free(path, overwrite)
     remove(path)
-    return form.create(path, like, block, Manner(path.name, legend, False, content))
+    return form.filling.create(path, like, block, Manner(path.name, legend, False, content))
 
 
 def reopen(path: str | Path) -> Store:
@@ -256,9 +254,9 @@ def reopen(path: str | Path) -> Store:
     """
     path = place(path)
     form = format_of(path)
-    if form.reopen is None or not path.exists():
+    if form.filling is None or not path.exists():
         raise OutputError(f"{path} is no output that could be written on: create it anew.")
-    return form.reopen(path)
+    return form.filling.reopen(path)
 
 
 def finish(path: str | Path) -> None:
@@ -268,5 +266,5 @@ def finish(path: str | Path) -> None:
     """
     path = place(path)
     form = format_of(path)
-    if form.finish is not None:
-        form.finish(path)
+    if form.filling is not None:
+        form.filling.finish(path)

@@ -63,7 +63,7 @@ def _other(path: Path, form: Format, start: bytes) -> FormatError:
             f"(gunzip)."
         )
     for other in FORMATS:
-        if other.signatures and not other.several and start.startswith(other.signatures):
+        if other.signatures and not other.inside and start.startswith(other.signatures):
             return FormatError(
                 f"{path} is named like {form.name} but holds {other.name}: rename it to "
                 f"{path.with_suffix(other.suffixes[0]).name}."

@@ -25,6 +25,47 @@ from overtile.io.zarrlabels import labels_in, register_label
 
 
 @dataclass(frozen=True)
+class Filling:
+    """How a file is written part by part.
+
+    Attributes
+    ----------
+    create
+        From (path, image of the same shape and type, block, manner) to a store that is written
+        part by part, in multiples of the block.
+    reopen
+        From the path of such a store to the store itself.
+    finish
+        What is to be done when all parts are written.
+    place
+        What is to be done when the finished store got its name.
+    """
+
+    create: Callable[[Path, Image, tuple[int, ...], Manner], Store]
+    reopen: Callable[[Path], Store]
+    finish: Callable[[Path], None] = lambda _: None
+    place: Callable[[Path], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Inside:
+    """How the images are found that lie inside of a file, named behind it: "cells.h5/raw".
+
+    Attributes
+    ----------
+    member
+        From (path, as_label) to the path of the image that is read, where only the file is named;
+        None where the file itself is an image.
+    labels
+        From the path of an image to those of the labels that its file lists; None where it lists
+        none.
+    """
+
+    member: Callable[[Path, bool], Path] | None = None
+    labels: Callable[[Path], tuple[Path, ...]] | None = None
+
+
+@dataclass(frozen=True)
 class Format:
     """A file format.
 
@@ -38,36 +79,25 @@ class Format:
     write
         From (path, image, manner), where there is no file of this path yet and it is named as it
         will be; None where we do not write it in one go.
-    stacks
-        Whether a file can hold more than one plane.
-    folder
-        Whether what is called a file here is a folder.
-    create
-        From (path, image of the same shape and type, block, manner) to a store that is written
-        part by part, in multiples of the block; None where that is not possible.
-    reopen
-        From the path of such a store to the store itself.
-    finish
-        What is to be done when all parts are written; None for nothing.
-    volumes
-        Whether a stack in such a file is one volume, as a scan of a patient is, unless the user
-        says otherwise; else it is a series of planes.
-    series
-        Whether a folder of such files is one image, and files are known by their content as well.
+    filling
+        None where it is not written part by part.
     check
         Raises for an image, or a content, that cannot be written so; None where `write` alone
         tells.
+    inside
+        None where a file is one image.
+    stacks
+        Whether a file can hold more than one plane.
+    volumes
+        Whether a stack in such a file is one volume, as a scan of a patient is, unless the user
+        says otherwise; else it is a series of planes.
+    folder
+        Whether what is called a file here is a folder.
+    series
+        Whether a folder of such files is one image, and files are known by their content as well.
     predicted_as
         The suffix of what is predicted from such a file where no other is asked for: that of a
         format that keeps what belongs to it.
-    place
-        What is to be done when a finished store got its name; None for nothing.
-    several
-        Whether it holds images inside, which are named behind it: "cells.h5/raw".
-    member
-        From (path, as_label) to the path of the image that is read, where only the file is named.
-    labels
-        From the path of an image to those of the labels that its file lists.
     """
 
     name: str
@@ -75,19 +105,14 @@ class Format:
     signatures: tuple[bytes, ...]
     open: Callable[[Path, bool], Image]
     write: Callable[[Path, Image, Manner], None] | None = None
-    stacks: bool = True
-    folder: bool = False
-    create: Callable[[Path, Image, tuple[int, ...], Manner], Store] | None = None
-    reopen: Callable[[Path], Store] | None = None
-    finish: Callable[[Path], None] | None = None
-    volumes: bool = False
-    series: bool = False
+    filling: Filling | None = None
     check: Callable[[Image, Content], None] | None = None
+    inside: Inside | None = None
+    stacks: bool = True
+    volumes: bool = False
+    folder: bool = False
+    series: bool = False
     predicted_as: str = ".tif"
-    place: Callable[[Path], None] | None = None
-    several: bool = False
-    member: Callable[[Path, bool], Path] | None = None
-    labels: Callable[[Path], tuple[Path, ...]] | None = None
 
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -100,73 +125,45 @@ FORMATS = (
     # BMP and GIF hold nothing that a PNG does not: they are only read.
     Format("BMP", (".bmp",), (b"BM",), open_bmp, stacks=False),
     Format("GIF", (".gif",), (b"GIF87a", b"GIF89a"), open_gif, stacks=False),
-    Format("NumPy", (".npy",), (b"\x93NUMPY",), open_npy, create=create_npy, reopen=reopen_npy),
     Format(
-        "NumPy archive",
-        npz.SUFFIXES,
-        (b"PK\x03\x04",),
-        npz.open_npz,
-        several=True,
-        member=npz.member_npz,
+        *("NumPy", (".npy",), (b"\x93NUMPY",), open_npy),
+        filling=Filling(create_npy, reopen_npy),
     ),
     Format(
-        "HDF5",
-        hdf5.SUFFIXES,
-        (b"\x89HDF\r\n\x1a\n",),
-        hdf5.open_hdf5,
-        several=True,
-        member=hdf5.member_hdf5,
+        *("NumPy archive", npz.SUFFIXES, (b"PK\x03\x04",), npz.open_npz),
+        inside=Inside(npz.member_npz),
     ),
     Format(
-        "Zarr",
-        (".zarr",),
-        (),
-        open_zarr,
+        *("HDF5", hdf5.SUFFIXES, (b"\x89HDF\r\n\x1a\n",), hdf5.open_hdf5),
+        inside=Inside(hdf5.member_hdf5),
+    ),
+    Format(
+        *("Zarr", (".zarr",), (), open_zarr),
+        filling=Filling(create_zarr, reopen_zarr, finish_zarr, register_label),
+        inside=Inside(labels=labels_in),
         folder=True,
-        create=create_zarr,
-        reopen=reopen_zarr,
-        finish=finish_zarr,
-        place=register_label,
-        labels=labels_in,
-        several=True,
     ),
     Format(
-        "DICOM",
-        DICOM_SUFFIXES,
-        (),
-        open_dicom,
-        write_seg,
-        series=True,
+        *("DICOM", DICOM_SUFFIXES, (), open_dicom, write_seg),
         check=check_seg,
-        predicted_as=".nii.gz",
         volumes=True,
+        series=True,
+        predicted_as=".nii.gz",
     ),
     Format(
-        "NIfTI",
-        (".nii", ".nii.gz"),
-        NIFTI_SIGNATURES,
-        open_nifti,
-        write_nifti,
-        predicted_as=".nii.gz",
+        *("NIfTI", (".nii", ".nii.gz"), NIFTI_SIGNATURES, open_nifti, write_nifti),
         volumes=True,
+        predicted_as=".nii.gz",
     ),
     Format(
-        "NRRD",
-        (".nrrd",),
-        NRRD_SIGNATURES,
-        open_itk,
-        write_nrrd,
+        *("NRRD", (".nrrd",), NRRD_SIGNATURES, open_itk, write_nrrd),
+        volumes=True,
         predicted_as=".nrrd",
-        volumes=True,
     ),
     Format(
-        "MetaImage",
-        (".mha", ".mhd"),
-        META_SIGNATURES,
-        open_itk,
-        write_meta,
-        predicted_as=".mha",
+        *("MetaImage", (".mha", ".mhd"), META_SIGNATURES, open_itk, write_meta),
         volumes=True,
+        predicted_as=".mha",
     ),
     Format("VRT", (".vrt",), (), open_vrt, stacks=False),  # XML, with or without a head
 )

@@ -60,12 +60,12 @@ def format_of(path: Path) -> Format:
         return held[0]
     form = _named(path)
     if isinstance(path, Url):
-        if form is not None and not (form.folder and form.several):
+        if form is not None and not (form.folder and form.inside):
             raise FormatError(
                 f"{path} is the URL of a {form.name}, and only Zarrs are read where they lie: "
                 "download it."
             )
-        return next(form for form in FORMATS if form.folder and form.several)
+        return next(form for form in FORMATS if form.folder and form.inside)
     if form is not None:
         return form
     if _is_dicom(path):
@@ -92,7 +92,7 @@ def _holder(path: Path) -> tuple[Format, Path] | None:
     """The file, or the Zarr, that a path lies in, if it does, and its format."""
     for parent in path.parents:
         form = _named(parent)
-        if form is not None and form.several:
+        if form is not None and form.inside:
             # In a folder of Zarr there may be files of other formats, with their own suffixes.
             if form.folder and _named(path) is None and is_zarr(parent):
                 return form, parent

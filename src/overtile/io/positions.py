@@ -7,6 +7,7 @@ them back, which a limit on memory may not wait for.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
@@ -32,12 +33,7 @@ def read(
     """
     wide = _widened(shape, kind.itemsize, window)
     array = np.empty(size_of(wide), kind)
-    length, starts = _runs(shape, wide)
-    step = length * kind.itemsize
-    content = array.reshape(-1).view(np.uint8).data
-    for place, start in enumerate(starts if step else []):
-        file.seek(offset + int(start) * kind.itemsize)
-        left = content[place * step : (place + 1) * step]
+    for left in _runs(file, offset, shape, array, wide):
         while left:
             count = file.readinto(left)
             if not count:
@@ -51,12 +47,7 @@ def write(
     file: FileIO, offset: int, shape: tuple[int, ...], array: NDArray[Any], window: Window
 ) -> None:
     """Write a C-contiguous array into a window of the one that begins at an offset of a file."""
-    length, starts = _runs(shape, window)
-    step = length * array.itemsize
-    content = array.reshape(-1).view(np.uint8).data
-    for place, start in enumerate(starts if step else []):
-        file.seek(offset + int(start) * array.itemsize)
-        left = content[place * step : (place + 1) * step]
+    for left in _runs(file, offset, shape, array, window):
         while left:
             left = left[file.write(left) :]
 
@@ -69,7 +60,19 @@ def _widened(shape: tuple[int, ...], itemsize: int, window: Window) -> Window:
     )
 
 
-def _runs(shape: tuple[int, ...], window: Window) -> tuple[int, NDArray[np.int64]]:
+def _runs(
+    file: FileIO, offset: int, shape: tuple[int, ...], array: NDArray[Any], window: Window
+) -> Iterator[memoryview]:
+    """The bytes of a window's runs in memory, the file being each time where the run begins."""
+    length, starts = _places(shape, window)
+    step = length * array.itemsize
+    content = array.reshape(-1).view(np.uint8).data
+    for number, start in enumerate(starts if step else []):
+        file.seek(offset + int(start) * array.itemsize)
+        yield content[number * step : (number + 1) * step]
+
+
+def _places(shape: tuple[int, ...], window: Window) -> tuple[int, NDArray[np.int64]]:
     """How many pixels of a window follow each other in the file, and where each run begins."""
     sizes = size_of(window)
     inner = len(shape) - 1

@@ -17,10 +17,10 @@ def name_of(path: Path) -> str:
 def member(path: Path, as_label: bool = False) -> Path:
     """The path of the image that `open` reads, where a file holds several; else the path itself."""
     form = format_of(path)
-    if form.member is None:
+    if form.inside is None or form.inside.member is None:
         return path
     check_content(path, form)
-    return form.member(path, as_label)
+    return form.inside.member(path, as_label)
 
 
 def exists(path: Path) -> bool:
