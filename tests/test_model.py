@@ -219,7 +219,7 @@ class TestVerbs:
 
     def test_public_names(self) -> None:
         for name in overtile.__all__:
-            assert getattr(overtile, name).__name__ == name
+            assert getattr(overtile, name).__name__.removeprefix("overtile.") == name
         with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
             _ = overtile.nonsense
 

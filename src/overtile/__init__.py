@@ -4,6 +4,10 @@
 >>> model = overtile.train(images, labels, minutes=15)  # doctest: +SKIP
 >>> classes = model.predict(image)  # doctest: +SKIP
 
+Images are files or folders of any layout that is known, URLs of OME-Zarr, arrays, or an `Image`
+with named axes. `layouts.pairs` shows what is recognised of a data set, `doctor.examine` what is
+wrong with it; `io` opens and writes single files, and `networks` are for anyone's loop.
+
 Public names are loaded on first use, so that ``import overtile`` costs nothing.
 """
 
@@ -13,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from overtile import doctor, io, layouts, networks
     from overtile.errors import OvertileError
     from overtile.file_to_file import PredictOptions
     from overtile.image import Image
@@ -25,8 +30,12 @@ __all__ = [
     "OvertileError",
     "PredictOptions",
     "Segmenter",
+    "doctor",
     "evaluate",
+    "io",
+    "layouts",
     "load",
+    "networks",
     "tiled",
     "train",
 ]
@@ -43,7 +52,12 @@ _HOME = {
 }
 
 
+_ROOMS = ("doctor", "io", "layouts", "networks")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"overtile.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'overtile' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

@@ -4,6 +4,9 @@ Which window a step sees depends on nothing else: not on the device, the number 
 whether the run was interrupted in between. A window is handed over as a *slab*: the window with as
 much context around it as the augmentation can reach, cut out of the mirrored image, so that all
 resampling happens once, later, on the device.
+
+`understood` says what a label means for its image, `weigh` how much each pixel counts; `prepare`
+does both for images that are all in memory.
 """
 
 from __future__ import annotations
@@ -212,7 +215,7 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     Parameters
     ----------
     examples
-        What `prepare` made.
+        Prepared images, in a list or kept as far as memory allows.
     normalisations
         Of each example.
     labelled_px

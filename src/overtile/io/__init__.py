@@ -1,7 +1,8 @@
 """Image files: one module a format, one contract, one line a format in the table (`formats`).
 
 `open` gives an `Image` whose data can be sliced; `write` makes a file that appears whole or not at
-all; `create` makes one that is filled part by part, by several processes if need be.
+all; `create` makes one that is filled part by part, by several processes if need be. `naming` tells
+what a path stands for: a file, a folder, a place inside of either, or a URL.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What label values mean: class ids, object ids, colours, overlapping classes, strokes, or nothing.
 
-`label` holds what was read, `understanding` decides for a set of labels together, `meaning` is what
-it decides: how values become class ids and objects.
+`label` holds what was read, and what is said of it beside the pixels (`told` by the user, or by a
+table of classes); `understanding` decides for a set of labels together; `meaning` is what it
+decides: how values become class ids and objects.
 """
 
 from overtile.labels.label import (

@@ -1,4 +1,4 @@
-"""The images that a run is trained on, in memory, and what was measured of them."""
+"""The images that a run is trained on, in memory while there is room, and what they are like."""
 
 from __future__ import annotations
 
