@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from overtile import metrics
 from overtile.image import Image
-from overtile.labels import IGNORE, Label, LabelMeaning
+from overtile.labels import IGNORE, Label, LabelMeaning, with_unseen
 from overtile.layouts import Pair, Pairs, check_pair
 from overtile.missing import find_missing
 from overtile.planes import of_plane
@@ -54,11 +54,15 @@ class Evaluation:
         one threshold for all images: the one with the highest mean V_rand. None where they are not
         computed (several foreground classes, or none that is background, strokes, instances, or
         volumes).
+    meaning
+        Of the labels: as in training, and behind its classes those that training never saw, of
+        which every pixel is an error.
     """
 
     rows: tuple[Row, ...]
     pooled: dict[str, float]
     best_threshold: float | None
+    meaning: LabelMeaning
 
     @property
     def mean(self) -> dict[str, float]:
@@ -73,9 +77,10 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
     Parameters
     ----------
     pairs
-        With labels; each is read once.
+        With labels.
     meaning
-        What the values of the labels are, as in training.
+        What the values of the labels are, as in training. Classes that labels hold besides are
+        scored too, and always missed.
     predict, find
         The model's.
 
@@ -93,8 +98,11 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
     Raises
     ------
     DataError
-        A label whose size is not the image's, or with values that training did not see.
+        A label whose size is not the image's, or with values that cannot be those of classes
+        besides the ones of training (`overtile.labels.with_unseen`).
     """
+    labels = (pair.read_label() for pair in pairs)
+    meaning = with_unseen(meaning, labels, pairs.hints)
     tallies = [_count(pair, meaning, predict, find) for pair in pairs]
     rows = [_pixel_scores(tally.confusion, meaning.names) for tally in tallies]
     pooled = _pixel_scores(np.sum([tally.confusion for tally in tallies], axis=0), meaning.names)
@@ -115,7 +123,7 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
             row["V_info"] = partition.v_info
             row["Rand error"] = partition.rand_error
     named = tuple(Row(t.name, row) for t, row in zip(tallies, rows, strict=True))
-    return Evaluation(named, pooled, threshold)
+    return Evaluation(named, pooled, threshold, meaning)
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _
     found = find(likely, whole) if meaning.kind == "instances" else objects
     return _Tally(
         pair.name,
-        _confusion(truth, likely),
+        _confusion(truth, likely, len(meaning.names)),
         objects,
         np.nan_to_num(1 - likely[0]),
         metrics.match_objects(objects, found),
@@ -169,10 +177,12 @@ def known_truth(
     return truth, objects
 
 
-def _confusion(truth: NDArray[np.int16], likely: NDArray[np.float32]) -> NDArray[np.int64]:
+def _confusion(
+    truth: NDArray[np.int16], likely: NDArray[np.float32], classes: int
+) -> NDArray[np.int64]:
     """Of class ids (*space); one for each class where they overlap, of 0 and 1 (k *space)."""
     if truth.ndim < likely.ndim:
-        return metrics.confusion(truth, likely.argmax(axis=0), len(likely))
+        return metrics.confusion(truth, likely.argmax(axis=0), classes)
     layers = zip(truth, likely > 0.5, strict=True)
     return np.stack([metrics.confusion(*layer, 2) for layer in layers])
 

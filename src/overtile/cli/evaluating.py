@@ -14,7 +14,7 @@ from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation, known_truth
 from overtile.jobs import evaluate_with
-from overtile.layouts import Pairs
+from overtile.layouts import Pairs, shown
 from overtile.planes import of_plane
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter
@@ -28,13 +28,24 @@ def run_evaluation(
 ) -> None:
     """Evaluate, print a table of scores, and write the report where one is asked for."""
     evaluation = evaluate_with(segmenter, pairs)
-    notes = _notes(segmenter, pairs)
+    notes = [*_unseen(segmenter, evaluation), *_notes(segmenter, pairs)]
     for sentence in notes:
         note(sentence)
     _print_scores(evaluation)
     if page is not None:
         write_report(page, _content(segmenter, pairs, evaluation, notes), overwrite=overwrite)
         say(f"Report: {page.resolve()}")
+
+
+def _unseen(segmenter: Segmenter, evaluation: Evaluation) -> list[str]:
+    """That labels hold classes which the model was never shown."""
+    names = evaluation.meaning.names[len(segmenter.meaning.names) :]
+    if not names:
+        return []
+    return [
+        f"Training saw no label with {shown(names)}: the model cannot predict "
+        f"{'it' if len(names) == 1 else 'them'}, and every such pixel counts as wrong."
+    ]
 
 
 def _notes(segmenter: Segmenter, pairs: Pairs) -> list[str]:
@@ -124,7 +135,7 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
     image, label = pair.image.read(), pair.read_label()
     whole = of_plane(image, pair.image.open())
     likely = segmenter.probabilities(whole)
-    meaning, overlap = segmenter.meaning, segmenter.model.classes.overlap
+    meaning, overlap = evaluation.meaning, segmenter.model.classes.overlap
     known, objects = known_truth(meaning, image, label)
     truth, found = (
         meaning.legend.pictured_ids(ids, overlap=overlap)
@@ -135,17 +146,17 @@ def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: 
     )
     instances = meaning.kind == "instances"
     caption = f"pixel error {number(row.scores['pixel error'])}"
-    shown: Any = ...
+    part: Any = ...
     if truth.ndim == 3:
         middle = len(truth) // 2
-        shown = (..., middle, slice(None), slice(None))
+        part = (..., middle, slice(None), slice(None))
         caption += f"; the plane z {middle} of 0 to {len(truth) - 1}"
     return Example(
         name=pair.name,
         caption=caption,
-        image=image[shown],
-        truth=truth[shown],
-        prediction=found[shown],
-        truth_objects=(objects if instances else truth)[shown],
-        predicted_objects=(segmenter.find_objects(likely, whole) if instances else found)[shown],
+        image=image[part],
+        truth=truth[part],
+        prediction=found[part],
+        truth_objects=(objects if instances else truth)[part],
+        predicted_objects=(segmenter.find_objects(likely, whole) if instances else found)[part],
     )

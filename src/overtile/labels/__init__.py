@@ -20,6 +20,7 @@ from overtile.labels.meaning import LabelMeaning
 from overtile.labels.separation import separate_touching
 from overtile.labels.told import told
 from overtile.labels.understanding import understand
+from overtile.labels.unseen import with_unseen
 from overtile.legend import UNLABELLED_VALUE
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "told",
     "understand",
     "whole_numbers",
+    "with_unseen",
 ]

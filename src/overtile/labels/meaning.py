@@ -111,6 +111,21 @@ class LabelMeaning:
             ids[stray], _ = self._look_up(self._nearest(numbers[stray]))
         return ids
 
+    def values_in(self, label: Label) -> tuple[set[int], set[int]]:
+        """The values of classes that a label of classes holds, and those that `class_map` refuses.
+
+        Raises
+        ------
+        DataError
+            What is no single number or known colour for each pixel.
+        """
+        numbers = self._numbers(label)
+        values, pixels = counted(numbers)
+        ids, stray = self._look_up(values)
+        slip = self.coding == "colours" and pixels[stray].sum() < RARE_IN_ONE * numbers.size
+        known, strange = values[ids != IGNORE], values[stray & (not slip)]
+        return set(known.tolist()), set(strange.tolist())
+
     def stray(self, label: Label | NDArray[Any]) -> NDArray[np.bool_]:
         """Pixels (*space) of a label of classes that have the value of no class, or a fraction."""
         label = as_label(label)
