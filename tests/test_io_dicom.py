@@ -391,6 +391,18 @@ def test_a_segmentation_lies_where_its_series_does(
     assert np.count_nonzero(whole.array) == len(indices)
 
 
+def test_a_first_class_that_is_no_background_is_a_segment(series: Path, tmp_path: Path) -> None:
+    classes = np.arange(5 * 6 * 8).reshape(5, 6, 8).astype(np.uint8) % 2
+    classes[0] = 255
+    legend = Legend(("fat", "muscle"), LEGEND.colours[:2], None)
+    result = Image(classes, "zyx", source=series)
+    io.write(tmp_path / "a.dcm", result, legend=legend, content="classes")
+    read = highdicom.seg.segread(tmp_path / "a.dcm")
+    assert [part.segment_label for part in read.SegmentSequence] == ["fat", "muscle"]
+    found = read.get_volume(combine_segments=True).array
+    assert [np.count_nonzero(found == segment) for segment in (1, 2)] == [96, 96]
+
+
 def test_without_a_legend_and_without_an_object(series: Path, tmp_path: Path) -> None:
     nothing = Image(np.zeros((5, 6, 8), np.uint8), "zyx", source=series)
     io.write(tmp_path / "a.dcm", nothing, content="classes")

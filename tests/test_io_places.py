@@ -290,6 +290,15 @@ def test_a_label_is_written_into_its_image(tmp_path: Path, version: str, content
         layouts.pairs(home, home)
 
 
+@pytest.mark.parametrize(("background", "clear"), [(0, [0, 255]), (None, [255, 255])])
+def test_only_background_is_clear(tmp_path: Path, background: int | None, clear: list[int]) -> None:
+    legend = Legend(("black road", "field"), ((0, 0, 0), (9, 9, 9)), background)
+    path = tmp_path / "classes.zarr"
+    io.write(path, Image(noise((30, 40)) % 2, "yx"), legend=legend, content="classes")
+    about = zarr.open_group(path, mode="r").attrs["ome"]["image-label"]
+    assert [colour["rgba"][3] for colour in about["colors"]] == clear
+
+
 def test_what_is_no_label_has_no_place_inside_of_an_image(tmp_path: Path) -> None:
     home = tmp_path / "image.zarr"
     foreign(home, noise((9, 8)), "yx", "0.5")

@@ -232,7 +232,7 @@ class TestTold:
         hints = Hints((ClassHint("cell", 0), ClassHint("Background", 9), ClassHint("dog", 4)))
         label = np.array([[0, 9, 9, 0, 5]])
         meaning = understand([label], "classes", hints)
-        assert meaning.names == ("Background", "cell", "class 2")
+        assert meaning.names == ("Background", "cell", "class 5")
         assert meaning.class_map(label).tolist() == [[1, 0, 0, 1, 2]]
         assert "as you said" in meaning.reason
         assert "Named, but in no label: dog. In labels, but without a name: 5." in meaning.reason

@@ -38,9 +38,9 @@ def scored(meaning: LabelMeaning, truth: NDArray[np.int64], predicted: int) -> E
 def test_pixels_of_unseen_classes_are_errors() -> None:
     evaluation = scored(LEARNT, TRUTH, 1)
     scores = evaluation.pooled
-    assert evaluation.meaning.names == (*LEARNT.names, "value 7", "value 9")
+    assert evaluation.meaning.names == (*LEARNT.names, "class 7", "class 9")
     assert scores["pixel error"] == pytest.approx((TRUTH != 1).mean())
-    assert scores["IoU value 7"] == scores["Dice value 9"] == 0
+    assert scores["IoU class 7"] == scores["Dice class 9"] == 0
     assert scores["IoU class 1"] == pytest.approx((TRUTH == 1).mean())
 
 
@@ -97,6 +97,6 @@ def test_said_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", str(tmp_path / "m"), *files[:2], "--report", files[2]])
     assert ended.value.code == 0
-    told = "Training saw no label with value 99: the model cannot predict it"
+    told = "Training saw no label with class 99: the model cannot predict it"
     assert told in capfd.readouterr().err
     assert told in Path(files[2]).read_text()

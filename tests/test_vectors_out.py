@@ -217,9 +217,16 @@ def test_rois_beyond_the_integers_of_imagej_are_exact(tmp_path: Path) -> None:
 
 def test_a_first_class_that_is_no_background_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
-    legend = Legend(("water", "land"), ((0, 0, 1), (0, 1, 0)))
+    legend = Legend(("water", "land"), ((0, 0, 1), (0, 1, 0)), None)
     vectors.write(path, Image(example() % 2, "yx"), content="classes", legend=legend)
     assert {one["properties"]["class"] for one in features(path)} == {"water", "land"}
+
+
+def test_background_gets_no_shapes_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    legend = Legend(("ground", "house"), ((0, 0, 1), (0, 1, 0)))
+    vectors.write(path, Image(example() % 2, "yx"), content="classes", legend=legend)
+    assert {one["properties"]["class"] for one in features(path)} == {"house"}
 
 
 def test_nothing_found_is_an_empty_file(tmp_path: Path) -> None:
@@ -320,7 +327,7 @@ def test_classes_that_overlap_are_written_each(tmp_path: Path) -> None:
     layers[0, 1:5, 1:8] = 1
     layers[1, 3:7, 4:9] = 1
     layers[1, 8, 8] = 255
-    legend = Legend(("cell", "nucleus"), LEGEND.colours[:2])
+    legend = Legend(("cell", "nucleus"), LEGEND.colours[:2], None)
     path = tmp_path / "a.geojson"
     vectors.write(path, Image(layers, "cyx"), content="classes", legend=legend)
     areas = {f["properties"]["class"]: f["properties"]["area_px"] for f in features(path)}

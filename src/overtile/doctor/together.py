@@ -72,7 +72,7 @@ def compare_labels(labels: Mapping[str, LabelValues], meaning: LabelMeaning) -> 
     total = sum(pixels[value] for value in meaning.values)
     for place, value in enumerate(meaning.values):
         shown = meaning.shown(value)
-        named = meaning.names[place] not in (shown, f"class {place}")
+        named = meaning.names[place] not in (shown, f"class {value}")
         shown += f" ({meaning.names[place]})" if named else ""
         mark = partial(np.equal, place)
         if pixels[value] < RARE * total:

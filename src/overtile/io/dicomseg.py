@@ -34,7 +34,7 @@ def check_seg(image: Image, content: Content) -> None:
 
 
 def write_seg(path: Path, image: Image, manner: Manner) -> None:
-    """Class ids as binary segments, one for each class but the first, which is background.
+    """Class ids as binary segments, one for each class but the background.
 
     Patient and study are copied from the series, as the standard demands.
 
@@ -54,7 +54,9 @@ def write_seg(path: Path, image: Image, manner: Manner) -> None:
             f"{sizes}: expected those of the same slices."
         )
     # A segmentation has no value for what is not known: these pixels are in no segment.
-    labels = np.where(labels == UNLABELLED_VALUE, 0, labels).astype(np.uint8).reshape(sizes)
+    first = _first(manner.legend)
+    segments = np.where(labels == UNLABELLED_VALUE, 0, labels.astype(np.uint16) + 1 - first)
+    labels = segments.astype(np.uint8).reshape(sizes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,6 +94,11 @@ def _segmentation(series: Series, labels: NDArray[np.uint8], legend: Legend | No
     )
 
 
+def _first(legend: Legend | None) -> int:
+    """The class id of segment 1: that of 0 where it is no background."""
+    return 0 if legend is not None and legend.background is None else 1
+
+
 def _describe(legend: Legend) -> list[Any]:
     """What each segment is: codes that say no more than that it is a structure of the body."""
     highdicom, codes = optional("highdicom", "medical"), optional("pydicom.sr.codedict", "medical")
@@ -111,5 +118,5 @@ def _describe(legend: Legend) -> list[Any]:
             algorithm_identification=algorithm,
             display_color=highdicom.color.CIELabColor.from_rgb(*colour),
         )
-        for number, (name, colour) in enumerate(known[1:], start=1)
+        for number, (name, colour) in enumerate(known[_first(legend) :], start=1)
     ]

@@ -63,9 +63,10 @@ def describe_label(path: Path, manner: Manner, version: int) -> dict[str, Any]:
         return {}
     described: dict[str, Any] = {"version": "0.4"} if version == 2 else {}
     if manner.legend is not None:
-        # Black of the first class is background, which is not to hide the image below.
+        # Background is not to hide the image below.
+        clear = manner.legend.background
         described["colors"] = [
-            {"label-value": number, "rgba": [*map(int, colour), 255 * (number > 0 or any(colour))]}
+            {"label-value": number, "rgba": [*map(int, colour), 255 * (number != clear)]}
             for number, colour in enumerate(manner.legend.colours)
         ]
         described["properties"] = [

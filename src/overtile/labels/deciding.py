@@ -157,13 +157,13 @@ def _background(kind: Kind, table: ValueTable, values: list[int]) -> int | None:
 
 
 def _names(kind: Kind, table: ValueTable, values: list[int]) -> tuple[str, ...]:
-    """The names as they are told, made different; else by number, or the colour."""
+    """The names as they are told, made different; else by the value, or the colour."""
     names = [table.name(value) for value in values]
     if kind == "classes" and len(values) == 2 and not any(names) and table.coding == "numbers":
         return ("background", "foreground")
     names = [
-        name or (written(value) if table.coding == "colours" else f"class {place}")
-        for place, (value, name) in enumerate(zip(values, names, strict=True))
+        name or (written(value) if table.coding == "colours" else f"class {value}")
+        for value, name in zip(values, names, strict=True)
     ]
     often = Counter(names)
     return tuple(

@@ -52,7 +52,7 @@ def with_unseen(meaning: LabelMeaning, labels: Iterable[Label], hints: Hints) ->
     colours = default_colours(len(meaning.values) + len(names))[-len(names) :]
     if meaning.coding == "colours":
         colours = tuple(map(colour_of, names))
-    word = "" if meaning.coding == "colours" else "value "
+    word = "" if meaning.coding == "colours" else "class "
     told = [name or f"{word}{meaning.shown(value)}" for value, name in names.items()]
     return replace(
         meaning,

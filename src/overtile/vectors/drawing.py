@@ -16,7 +16,6 @@ from overtile.errors import DataError
 from overtile.image import Colour, Image
 from overtile.labels import MOST_CLASSES, UNLABELLED_VALUE, ClassHint, Hints, Kind, LabelMeaning
 from overtile.planes import Planes
-from overtile.vectors.outlines import BACKGROUND
 from overtile.vectors.placing import place
 from overtile.vectors.raster import Patch
 from overtile.vectors.shapes import Annotations, Shape
@@ -24,6 +23,7 @@ from overtile.vectors.shapes import Annotations, Shape
 CLASS_KEYS = ("class", "label", "category", "classification", "name")
 """Properties that hold the class, the first that is there."""
 
+BACKGROUND = "background"
 BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__")
 
 UNNAMED = "unnamed"

@@ -18,9 +18,6 @@ from overtile.vectors.placing import to_world
 from overtile.vectors.raster import Points
 from overtile.vectors.tracing import Region, trace
 
-BACKGROUND = "background"
-"""A class of this name is where there is nothing, and gets no polygons."""
-
 
 @dataclass(frozen=True, eq=False)
 class Outline:
@@ -102,14 +99,14 @@ def _objects(ids: NDArray[np.integer[Any]]) -> Iterator[tuple[int, list[Region]]
 
 def _classes(ids: NDArray[np.integer[Any]], legend: Legend) -> Iterator[tuple[int, list[Region]]]:
     """Each region with its class id; neither background nor what nothing is known of."""
-    hidden = {number for number, name in enumerate(legend.names) if name == BACKGROUND}
+    hidden = UNLABELLED_VALUE if legend.background is None else legend.background
     if len(ids) > 1:
         for number, layer in enumerate(ids):
-            if number not in hidden:
+            if number != hidden:
                 inside = (layer != 0) & (layer != UNLABELLED_VALUE)
                 yield from ((number, [region]) for region in trace(inside.astype(np.uint8)))
         return
-    shown = np.where(np.isin(ids[0], [*hidden, UNLABELLED_VALUE]), 0, ids[0].astype(np.int32) + 1)
+    shown = np.where(np.isin(ids[0], (hidden, UNLABELLED_VALUE)), 0, ids[0].astype(np.int32) + 1)
     for region in trace(shown):
         yield region.value - 1, [region]
 
