@@ -71,6 +71,36 @@ def test_good_pairs_pass_with_a_row_each() -> None:
         assert row.objects == 1
 
 
+def test_classes_that_overlap_have_a_share_each() -> None:
+    layers = [np.stack([disc(n) > 0, disc(n + 9) > 0]).astype(np.uint8) for n in range(3)]
+    labels = [Image(layer, "cyx", channel_names=("cell", "nucleus")) for layer in layers]
+    found = examine(pairs([photo(n) for n in range(3)], labels))
+    assert found.ok
+    for row, layer in zip(found.rows, layers, strict=True):
+        assert row.shares == {n: pytest.approx(layer[n].mean()) for n in range(2)}
+
+
+def test_repaired_labels_are_counted_as_they_are_repaired() -> None:
+    images, labels = good()
+    blurred = [ndimage.gaussian_filter(label, 1) for label in labels]
+    found = examine(pairs(images, blurred), LabelSettings(repair=True))
+    assert found.ok
+    for row, label in zip(found.rows, blurred, strict=True):
+        assert row.shares == {0: np.mean(label < 128), 255: np.mean(label >= 128)}
+        assert row.objects == 1
+
+
+def test_a_hint_at_strokes_where_nearly_all_is_0() -> None:
+    images, labels = [photo(n) for n in range(3)], [np.zeros(SHAPE, np.uint8) for _ in range(3)]
+    for label in labels:
+        label[10, 5:20], label[11, 5:20] = 1, 2  # they touch: not taken for strokes
+    found = report(images, labels)
+    assert found.ok
+    assert "have the value 0" in the_one(found).found
+    assert "--labels-are scribbles" in the_one(found).remedy
+    assert examine(pairs(images, labels), LabelSettings(kind="scribbles")).findings == ()
+
+
 def test_instances_are_counted_by_value() -> None:
     label = np.zeros(SHAPE, np.uint16)
     for number in range(30):

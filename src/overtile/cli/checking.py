@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from overtile.cli.show import ERR, print_table, printable, say
-from overtile.doctor import Finding, Row, examine
+from overtile.cli.show import print_finding, print_table, say
+from overtile.doctor import Finding, Report, Row, examine
 from overtile.labels import LabelMeaning
 from overtile.layouts import Pairs, split
 from overtile.report.check import write_check
 from overtile.settings import LabelSettings
 from overtile.text import shortened, shown
 
-VALUES_SHOWN = 4
-ROWS_SHOWN = 20
+VALUES_SHOWN, VALUES_PRINTED = 8, 3
+"""So many values of a label, those with most pixels, stand on the page and in the terminal."""
+
+ROWS_SHOWN = 12
+COLUMNS = ("name", "size", "type", "channels", "intensities", "label values", "objects")
 
 
 def print_examination(
@@ -30,19 +33,14 @@ def print_examination(
     if held is not None:
         say(f"{len(held)} held out: {shown(held.names)}.")
     report = examine(pairs, labels, () if held is None else held.names)
-    columns = ["name", "size", "type", "channels", "intensities", "label values", "objects"]
-    rows = [_cells(row, report.meaning) for row in report.rows]
-    listed = [[shortened(row[0]), *row[1:]] for row in rows]
-    if len(listed) > ROWS_SHOWN + 1:
-        more = len(listed) - ROWS_SHOWN
-        listed[ROWS_SHOWN:] = [[f"... {more} more", *[""] * (len(columns) - 1)]]
-    print_table("Images and labels", columns, listed)
+    _print_rows(report)
     if report.meaning is not None:
         say(report.meaning.reason)
     for finding in report.shortened:
         _print_finding(finding)
     if page is not None:
-        write_check(page, pairs, report, columns, rows, overwrite=overwrite)
+        rows = [_cells(row, report.meaning, VALUES_SHOWN) for row in report.rows]
+        write_check(page, pairs, report, COLUMNS, rows, overwrite=overwrite)
         say(f"Report: {page.resolve()}")
     if all(pair.label is None for pair in pairs):
         say("Without labels there is nothing to train on; such images can be predicted.")
@@ -53,28 +51,58 @@ def print_examination(
     return report.ok
 
 
-def _cells(row: Row, meaning: LabelMeaning | None) -> list[str]:
-    written = str if meaning is None else meaning.shown
-    first = list(row.shares.items())[:VALUES_SHOWN]
-    shares = [f"{written(value)}: {share:.1%}" for value, share in first]
-    if meaning is not None and meaning.kind == "instances":
-        background = row.shares.get(0, 0.0)
-        shares = [f"0: {background:.1%}", f"objects: {1 - background:.1%}"]
-    elif len(row.shares) > VALUES_SHOWN:
-        shares.append(f"... {len(row.shares)} values")
+def _print_rows(report: Report) -> None:
+    """The table, as narrow as it can be: what is the same in all rows is said above it."""
+    rows = [_cells(row, report.meaning, VALUES_PRINTED) for row in report.rows]
+    alike = [
+        place
+        for place, name in enumerate(COLUMNS)
+        if name in ("size", "type", "channels")
+        and len({row[place] for row in rows}) == 1 < len(rows)
+    ]
+    same = ", ".join(f"{COLUMNS[place]} {rows[0][place]}" for place in alike)
+    kept = [place for place in range(len(COLUMNS)) if place not in alike]
+    listed = [[shortened(row[0]), *(row[place] for place in kept[1:])] for row in rows]
+    if len(listed) > ROWS_SHOWN + 1:
+        more = len(listed) - ROWS_SHOWN
+        listed[ROWS_SHOWN:] = [[f"... {more} more", *[""] * (len(kept) - 1)]]
+    title = f"Images and labels{f', all of {same}' if same else ''}"
+    print_table(title, [COLUMNS[place] for place in kept], listed)
+
+
+def _cells(row: Row, meaning: LabelMeaning | None, count: int) -> list[str]:
+    shares = _shares(row, meaning)
+    first = sorted(shares.items(), key=lambda item: -item[1])[:count]
+    more = f", ... {len(shares)} values" if len(shares) > count else ""
     return [
         row.name,
         " x ".join(map(str, row.size_px)),
         row.dtype,
         str(row.channels),
-        f"{row.low:g} to {row.high:g}",
-        ", ".join(shares),
+        f"{row.low:.4g} to {row.high:.4g}",
+        ", ".join(f"{value}: {_percent(share)}" for value, share in first) + more,
         "–" if row.objects is None else str(row.objects),
     ]
 
 
+def _shares(row: Row, meaning: LabelMeaning | None) -> dict[str, float]:
+    """The shares of values as people write them, or of classes that overlap, or of all objects."""
+    if meaning is not None and meaning.kind == "multilabel":
+        return {meaning.names[place]: share for place, share in row.shares.items()}
+    if meaning is not None and meaning.kind == "instances" and row.shares:
+        background = row.shares.get(0, 0.0)
+        return {"0": background, "objects": 1 - background}
+    written = str if meaning is None else meaning.shown
+    return {written(value): share for value, share in row.shares.items()}
+
+
+def _percent(share: float) -> str:
+    """A share in whole percent, with a digit more near 0 and 1, and never 0 where there is one."""
+    if 0 < share < 0.001:
+        return "< 0.1%"
+    return f"{share:.1%}" if 0 < share < 0.01 or 0.99 < share < 1 else f"{share:.0%}"
+
+
 def _print_finding(finding: Finding) -> None:
-    colour = "bold red" if finding.severity == "error" else "bold yellow"
     where = f"{shortened(finding.name)}: " if finding.name else ""
-    text = printable(f"{where}{finding.found} {finding.remedy}")
-    ERR.print(f"[{colour}]{finding.severity.capitalize()}:[/] {text}", soft_wrap=True)
+    print_finding(finding.severity, f"{where}{finding.found} {finding.remedy}")

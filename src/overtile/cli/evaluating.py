@@ -14,11 +14,12 @@ from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation, known_truth
 from overtile.jobs import evaluate_with
-from overtile.layouts import Pairs, shown
+from overtile.layouts import Pairs
 from overtile.planes import of_plane
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter
 from overtile.settings import to_yaml
+from overtile.text import shown
 
 EXAMPLES_SHOWN = 12
 

@@ -32,18 +32,27 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line of result, to standard output."""
-    OUT.print(printable(text), soft_wrap=True)
+    """A line of result, to standard output; broken between words where that is a terminal."""
+    OUT.print(printable(text), soft_wrap=not OUT.is_terminal)
 
 
 def note(text: str) -> None:
     """A sentence that a person should know, to standard error."""
-    ERR.print(f"[bold yellow]Note:[/] {printable(text)}", soft_wrap=True)
+    _complain("bold yellow", "Note", text)
 
 
 def print_error(text: str) -> None:
     """One paragraph, to standard error."""
-    ERR.print(f"[bold red]Error:[/] {printable(text)}", soft_wrap=True)
+    _complain("bold red", "Error", text)
+
+
+def print_finding(severity: str, text: str) -> None:
+    """One paragraph on what an examination found, to standard error."""
+    _complain("bold red" if severity == "error" else "bold yellow", severity.capitalize(), text)
+
+
+def _complain(style: str, word: str, text: str) -> None:
+    ERR.print(f"[{style}]{word}:[/] {printable(text)}", soft_wrap=not ERR.is_terminal)
 
 
 def print_table(
@@ -51,14 +60,13 @@ def print_table(
 ) -> None:
     """A table: the first `text` columns on the left, numbers on the right."""
     look = box.SIMPLE_HEAD
-    table = Table(
-        title=printable(title), title_justify="left", title_style="bold", box=look, padding=0
-    )
+    table = Table(box=look, padding=0)
     for place, name in enumerate(columns):
         side: Literal["left", "right"] = "left" if place < text else "right"
         table.add_column(printable(name), justify=side, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*[printable(cell) for cell in row])
+    OUT.print(f"[bold]{printable(title)}[/]", soft_wrap=not OUT.is_terminal)
     OUT.print(table)
 
 

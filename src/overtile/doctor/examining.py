@@ -24,6 +24,7 @@ from overtile.doctor.single import (
     check_image,
     check_label,
     check_sizes,
+    count_values,
     describe_image,
     looks_like_label,
 )
@@ -75,7 +76,12 @@ def examine(
         seen.code_as(meaning)
         seen.findings += compare_labels(seen.labels, meaning)
         seen.findings += seen.by_meaning(meaning)
-    rows = tuple(_complete(row, seen.labels.get(name), meaning) for name, row in seen.rows.items())
+    rows = tuple(
+        replace(row, shares=seen.shares[name])
+        if name in seen.shares
+        else _complete(row, seen.labels.get(name), meaning)
+        for name, row in seen.rows.items()
+    )
     return Report(rows, tuple(seen.findings), meaning)
 
 
@@ -93,6 +99,7 @@ class _Seen:
         self.findings: list[Finding] = []
         self.rows: dict[str, Row] = {}
         self.labels: dict[str, LabelValues] = {}
+        self.shares: dict[str, dict[int, float]] = {}
         self.read: dict[str, Label] = {}
         self.usable: list[int] = []
         self.fingerprints: dict[bytes, list[str]] = defaultdict(list)
@@ -156,8 +163,12 @@ class _Seen:
             self.read[name] = replace(label, values=nothing)
 
     def code_as(self, meaning: LabelMeaning) -> None:
-        """Let the values be colours where these are what tells classes apart."""
-        if meaning.coding == "colours":
+        """Let values be those that tell classes apart: as they are repaired, or colours."""
+        if meaning.repair and meaning.kind in ("classes", "scribbles"):
+            for place in self.usable:
+                values = meaning.repaired(self._labels[place])
+                self.labels[self.pairs[place].name] = count_values(values)
+        elif meaning.coding == "colours":
             for name, found in self.labels.items():
                 label = self.read[name]
                 codes = colour_codes(found.values, label.coding, label.palette)
@@ -173,7 +184,12 @@ class _Seen:
                 yield from check_background(name, ids)
                 yield from check_cuts(name, ids)
                 continue
-            if meaning.repair and label.coding != "channels":
+            if meaning.kind == "multilabel":
+                layers = meaning.class_map(label)
+                known = layers[0] >= 0  # of all classes or of none
+                self.shares[name] = dict(enumerate(layers[:, known].mean(axis=1).tolist()))
+                continue
+            if meaning.repair:
                 yield from check_stray(name, label, meaning)
             seen = np.isfinite(self.rows[name].low)
             if seen and meaning.kind == "classes" and len(meaning.values) == 2:

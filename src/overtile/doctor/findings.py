@@ -34,8 +34,8 @@ class Row:
     low, high
         Least and greatest intensity; NaN where no pixel is finite.
     shares
-        Share of the pixels of the label that have each value, as stored; empty without a label
-        that can be used.
+        Share of the pixels of the label that have each value, as stored or as repaired; of classes
+        that overlap, of each by its number. Empty without a label that can be used.
     objects
         Number of objects: values of instances, face-connected regions of semantic classes; without
         the background and what is ignored. None where the label could not be understood.

@@ -103,8 +103,8 @@ def check_image(name: str, image: NDArray[Any], row: Row) -> Iterator[Finding]:
             f"{np.count_nonzero(missing)} of {missing.size} pixels of the image are missing (NaN).",
             "Leave it out, or check what its file declares to be no data."
             if every
-            else "Nothing, if they were not imaged: they are left out of training and scores, and "
-            "a prediction says that nothing is known there (class id 255, probability NaN).",
+            else "That is right where nothing was imaged: they are left out of training and "
+            "scores, and predicted as unknown (class id 255, probability NaN).",
         )
     if row.low == row.high:
         yield Finding(

@@ -134,6 +134,17 @@ class LabelMeaning:
             found |= ~np.isnan(label.values) & (label.values != np.rint(label.values))
         return found
 
+    def repaired(self, label: Label) -> NDArray[np.int64]:
+        """The values (*space) of a label of classes, stray ones as those of the nearest class.
+
+        NaN stays `NOT_A_NUMBER`.
+        """
+        numbers = self._numbers(label)
+        stray = self._look_up(numbers)[1]
+        numbers = numbers.copy()
+        numbers[stray] = self._nearest(numbers[stray])
+        return numbers
+
     def objects(self, label: Label | NDArray[Any]) -> NDArray[np.int32]:
         """Object ids of a label (*space), 0 for background.
 

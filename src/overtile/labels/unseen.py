@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from overtile.labels.label import (
-    MOST_CLASSES,
-    Hints,
-    Label,
-    code_of,
-    colour_of,
-)
+from overtile.labels.label import MOST_CLASSES, Hints, Label
 from overtile.labels.meaning import LabelMeaning
-from overtile.legend import default_colours
+from overtile.legend import code_of, colour_of, default_colours
 
 
 def with_unseen(meaning: LabelMeaning, labels: Iterable[Label], hints: Hints) -> LabelMeaning:
