@@ -66,10 +66,14 @@ def test_a_folder_is_enough(
     assert "c0" in capsys.readouterr().out
     assert call("train", parted, "-o", model, "--layout", "voc") == 2
     assert "does not have the layout voc" in capsys.readouterr().err
-    assert call("predict", model, parted, "-o", tmp_path / "out") == 2
-    said = capsys.readouterr().err
-    assert "holds no image itself, but a data set: give one of its folders of images" in said
-    assert str(Path("train") / "images") in said
+    overlays = tmp_path / "overlays"
+    assert call("predict", model, parted, "-o", tmp_path / "out", "--overlay", overlays) == 0
+    for place, suffix in ((tmp_path / "out", "tif"), (overlays, "png")):
+        made = sorted(str(path.relative_to(place)) for path in place.rglob(f"*.{suffix}"))
+        parts = ("train", "train", "train", "val")
+        assert made == [
+            str(Path(part) / "images" / f"c{number}.{suffix}") for number, part in enumerate(parts)
+        ]
 
 
 def test_a_group_on_both_sides_of_a_split_is_noted(

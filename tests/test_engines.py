@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -235,6 +237,7 @@ sys.addaudithook(lambda event, _: asked.append(event) if event.startswith("socke
 
 import numpy as np
 from importlib import import_module
+from importlib.metadata import packages_distributions
 
 name, folder = sys.argv[1:]
 engine = import_module(f"overtile.engines.{name}").load(Path(folder), "float32", 1)
@@ -456,6 +459,24 @@ def test_the_runtime_needs_what_the_project_says_and_no_torch() -> None:
     assert runtime <= {*project["dependencies"], *project["optional-dependencies"]["openvino"]}
     names = {line.partition(">")[0] for line in runtime}
     assert not names & {"torch", "lightning", "matplotlib", "jinja2"}
+
+
+def test_the_runtime_has_what_prediction_imports() -> None:
+    root = Path(__file__).parents[1]
+    program = (
+        "import sys, overtile.cli.predicting; print(*{n.partition('.')[0] for n in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    of_module = packages_distributions()
+    loaded = {name for module in done.stdout.split() for name in of_module.get(module, ())}
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    direct = {re.split("[>=<]", line)[0].lower() for line in project["dependencies"]}
+    runtime = {
+        re.split("[>=<]", line)[0] for line in (root / "runtime.txt").read_text().splitlines()
+    }
+    assert {name.lower() for name in loaded} & direct <= runtime
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the stack is that of Linux")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import overtile
 from overtile import io
-from overtile.cli.predicting import list_jobs
+from overtile.cli.listing import list_jobs
 from overtile.errors import FormatError
 from overtile.file_to_file import FilePrediction, PredictOptions
 from overtile.sample import draw_sample
@@ -139,7 +139,7 @@ def test_a_folder_is_predicted_into_formats_that_keep_the_place(tmp_path: Path) 
         made = scan(folder, suffix)
         made.rename(folder / f"{name}{suffix}")
     io.write(folder / "e.ome.tif", io.open(folder / "a.nii"))
-    jobs = list_jobs(folder, tmp_path / "out", None, resume=False)
+    jobs = list_jobs(folder, tmp_path / "out", None, 1).pairs
     names = {source.name: target.name for source, target in jobs}
     assert names == {
         "a.nii": "a.nii.gz",

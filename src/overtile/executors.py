@@ -25,6 +25,7 @@ from overtile import model as storage
 from overtile.engines.choice import open_engine
 from overtile.errors import MissingError, OutputError, OvertileError, optional
 from overtile.image import Image, Store
+from overtile.layouts import open_channels
 from overtile.machine import reused_memory
 from overtile.planes import Plane, Planes
 from overtile.pruning import prune
@@ -198,9 +199,12 @@ class Job:
     pruned: int | None = None
 
 
-def open_image(path: Path) -> Image:
-    """An image file; one that cannot be read by window is read once, and kept."""
-    image = io.open(path)
+def open_image(path: Path, channels: int) -> Image:
+    """An image file; one that cannot be read by window is read once, and kept.
+
+    Where the network has several channels, it may be the first of as many files.
+    """
+    image = open_channels(path, channels)
     return image if image.by_window else replace(image, data=np.asarray(image.data[()]))
 
 
@@ -210,7 +214,7 @@ def open_work(job: Job) -> Work:
     _MEMORY.enter_context(reused_memory())
     model = prune(storage.load(job.model), job.pruned)
     engine = open_engine(model, job.model, job.engine, job.precision, job.threads)
-    image, size = open_image(job.source), model.pixel_size
+    image, size = open_image(job.source, model.settings.network.channels), model.pixel_size
     image = image if size is None else to_pixel_size(image, size)
     planes = Planes(image, model.settings.network.dimensions)
     tiler = tiler_of(model, engine)

@@ -9,14 +9,15 @@ from typing import cast
 
 import numpy as np
 
+import overtile.model as storage
 from overtile import io, segmenter, vectors
+from overtile.cli.listing import list_jobs
 from overtile.cli.show import note, pixel_progress, say
 from overtile.engines.choice import Name
-from overtile.errors import DataError, OutputError, SettingsError
+from overtile.errors import OutputError, SettingsError
 from overtile.file_to_file import FilePrediction, PredictOptions, Told
 from overtile.image import Image, Sliceable
 from overtile.journal import Journal
-from overtile.layouts import image_folders
 from overtile.pictures import overlay as draw
 from overtile.planes import Plane, Planes
 from overtile.segmenter import Segmenter
@@ -54,64 +55,6 @@ def parse_memory(text: str | None) -> int | None:
     return int(size)
 
 
-def list_jobs(
-    images: Path, output: Path, suffix: str | None, *, resume: bool
-) -> list[tuple[Path, Path]]:
-    """Each file with the one that its prediction goes to; to resume, without those that are done.
-
-    Parameters
-    ----------
-    images, output
-        Two files, or two folders.
-    suffix
-        Of the outputs in a folder, without its dot; tif by default.
-    resume
-        Whether to go on.
-
-    Raises
-    ------
-    DataError, OutputError, SettingsError
-        No image in a folder; a folder into a file; two images whose outputs have one name; a suffix
-        for a single file.
-    """
-    images = io.place(images)
-    if not images.is_dir() or io.is_known(images):
-        if suffix is not None:
-            raise SettingsError(
-                f"--format {suffix} is for a folder of images: of a single one, the name of the "
-                "output tells its format."
-            )
-        return [(images, output)]
-    if io.is_known(output) or vectors.is_annotation(output):
-        raise OutputError(f"{images} is a folder, so the output is one too: {output} names a file.")
-    files = sorted(path for path in images.iterdir() if io.is_known(path))
-    if not files:
-        inside = image_folders(images)
-        if inside:
-            raise DataError(
-                f"{images} holds no image itself, but a data set: give one of its folders of "
-                f"images, {shown(list(map(str, inside)))}."
-            )
-        known = ", ".join(suffix for form in io.FORMATS for suffix in form.suffixes)
-        raise DataError(f"{images} holds no image: expected {known}.")
-    jobs = [(path, output / f"{io.stem_of(path)}{_suffix_for(path, suffix)}") for path in files]
-    taken: dict[Path, Path] = {}
-    for source, target in jobs:
-        if target in taken:
-            raise OutputError(
-                f"{taken[target].name} and {source.name} would both be predicted into {target}: "
-                "move one of them to another folder."
-            )
-        taken[target] = source
-    output.mkdir(parents=True, exist_ok=True)
-    return [job for job in jobs if not (resume and job[1].exists())]
-
-
-def _suffix_for(path: Path, suffix: str | None) -> str:
-    """How the prediction of an image of a folder ends."""
-    return io.format_of(path).predicted_as if suffix is None else f".{suffix}"
-
-
 def load_for(
     model: Path,
     images: Path,
@@ -126,8 +69,11 @@ def load_for(
     prune: int | None,
 ) -> Segmenter:
     """The segmenter that is asked for; to resume, with the engine with which it was begun."""
-    jobs = list_jobs(images, output, suffix, resume=True) if options.resume else []
-    journals = [Journal(target) for _, target in jobs]
+    journals = []
+    if options.resume:
+        channels = storage.load(model).settings.network.channels
+        jobs = list_jobs(images, output, suffix, channels)
+        journals = [Journal(target) for _, target in jobs.todo(resume=True)]
     begun = next((journal.read() for journal in journals if journal.exists()), None)
     if begun is not None:
         engine, precision = engine or cast(Name, begun.engine), precision or begun.precision
@@ -157,7 +103,10 @@ def run_prediction(
     if overlay is not None and overlay.is_file():
         raise OutputError(f"{overlay} is a file: expected a folder for the overlays.")
     runs = []
-    for source, target in list_jobs(images, output, suffix, resume=options.resume):
+    jobs = list_jobs(images, output, suffix, model.model.settings.network.channels)
+    if jobs.aside:
+        note(f"Left aside, because they are labels of others: {shown(jobs.aside)}.")
+    for source, target in jobs.todo(resume=options.resume):
         # Beside the output; of one among the labels of a Zarr, beside that.
         table = io.file_of(target).with_name(f"{io.stem_of(target)}.csv")
         one = replace(options, measurements=table if measurements else None)
@@ -177,7 +126,7 @@ def run_prediction(
                 raise
             before += run.pixels
             if overlay is not None:
-                _draw_overlays(model, run, overlay)
+                _draw_overlays(model, run, overlay / jobs.place(run.output))
     if runs and not model.predictor.is_exact:
         note(f"Tiles were blended. {describe_mismatch(model, runs[0].planes[0])}")
     say(f"{options.content} of {len(runs)} file{'s' * (len(runs) != 1)} in {output}")

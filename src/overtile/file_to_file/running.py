@@ -75,7 +75,7 @@ class FilePrediction:
         io.check_free(output, options.overwrite)
         if options.measurements is not None:
             io.check_free(options.measurements, options.overwrite)
-        self.image = open_image(source)
+        self.image = open_image(source, predictor.model.settings.network.channels)
         self.planes = predictor.check(self.image, str(source))
         self.own = Planes(self.image, len(self.planes.space))
         self.is_resampled = self.planes.image is not self.image

@@ -8,11 +8,12 @@ from overtile.layouts.annotations import drawn_as
 from overtile.layouts.checks import check_labelled, check_pair
 from overtile.layouts.choosing import scored, select, split, straddling
 from overtile.layouts.pair import Pair, Pairs
-from overtile.layouts.pairing import image_folders, list_images, pairs
+from overtile.layouts.pairing import list_images, pairs
 from overtile.layouts.selection import parse_range
 from overtile.layouts.sizes import bring_to, common_pixel_size
 from overtile.layouts.source import Content, Source
 from overtile.layouts.table import LAYOUTS
+from overtile.layouts.unlabelled import channel_files, find_images, open_channels
 
 __all__ = [
     "LAYOUTS",
@@ -21,12 +22,14 @@ __all__ = [
     "Pairs",
     "Source",
     "bring_to",
+    "channel_files",
     "check_labelled",
     "check_pair",
     "common_pixel_size",
     "drawn_as",
-    "image_folders",
+    "find_images",
     "list_images",
+    "open_channels",
     "pairs",
     "parse_range",
     "scored",

@@ -223,14 +223,6 @@ def _stacks(planes: Sequence[tuple[str, Source]]) -> list[str]:
     ]
 
 
-def image_folders(path: Path) -> list[Path]:
-    """The folders of a data set that hold its images; none where it is no data set."""
-    known = recognise(path)
-    images = [row.image for row in known.found.rows] if known else []
-    files = [i if isinstance(i, Path) else next(filter(None, i.paths)) for i in images]
-    return list(dict.fromkeys(file.parent for file in files))
-
-
 def list_images(content: Content, dimensions: int = 2) -> list[tuple[str, Source]]:
     """Name and source of every plane of a folder, a file, an array or a list.
 
