@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import overtile
-from overtile import io
+from overtile import executors, io
 from overtile.cli import main
 from overtile.cli.predicting import parse_memory
 from overtile.errors import FormatError, SettingsError
@@ -125,8 +125,14 @@ def test_a_folder_goes_on_where_it_was(model_folder: Path, tmp_path: Path) -> No
 
 
 def test_refused(
-    model_folder: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_folder: Path,
+    image: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(executors, "ANSWER_S", 1)
+
     def refuse(words: str, *options: object, output: str = "o.tif") -> None:
         assert call("predict", model_folder, image, "-o", tmp_path / output, *options) == 2
         assert words in " ".join(capsys.readouterr().err.split())
