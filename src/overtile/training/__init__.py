@@ -14,6 +14,7 @@ from overtile import networks
 from overtile.engines.torch import best_device
 from overtile.layouts import Pairs
 from overtile.model import Arrays, Model
+from overtile.networks import Network
 from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, let_overlap, steps_for
 from overtile.settings import Settings
 from overtile.step import Batch, Step, window_sizes
@@ -75,43 +76,20 @@ def train(
         The parameters that an encoder was to begin with do not fit it, or cannot be had.
     """
     started = time.monotonic() if started is None else started
-    kept = state.read() if state is not None else None
-    settings = settings if kept is None else kept.settings
-    data = TrainingData(pairs, settings)
+    begun = state.read() if state is not None else None
+    data = TrainingData(pairs, settings if begun is None else begun.settings)
     on_understood(f"{data.meaning.reason} {data.memory}")
     device = best_device()
-    reuse = None
-    if kept is not None:
-        data.check_same(kept.images)
-        steps, reuse = kept.steps, kept.started_from
-        network = networks.build(settings.network, settings.seed)
-        deadline = time.monotonic() + _seconds(kept.minutes) - kept.spent_s
-    else:
-        settings = fit_to_data(
-            settings, data.channels, len(data.meaning.names), data.shapes, data.spacing
-        )
-        if data.meaning.kind == "multilabel":
-            settings = let_overlap(settings)
-        network = networks.build(settings.network, settings.seed)
-        # Before anything that takes long, for what they read may be missing.
-        if start is not None:
-            reuse = str(start_from(network, start[1], start[0]))
-        else:
-            network.start()
-        settings, steps = _plan(data, settings, budget, device, started)
-        deadline = started + _seconds(budget.minutes)
+    if begun is None:
+        network, begun = _begin(data, settings, budget, start, device, started)
         if state is not None:
-            state.begin(
-                Run(
-                    settings=settings,
-                    steps=steps,
-                    minutes=budget.minutes,
-                    spent_s=time.monotonic() - started,
-                    images=data.digests,
-                    started_from=reuse,
-                )
-            )
+            state.begin(begun)
+    else:
+        data.check_same(begun.images)
+        network = networks.build(begun.settings.network, begun.settings.seed)
+    deadline = time.monotonic() + _seconds(begun.minutes) - begun.spent_s
     data.normalise_for(network)
+    settings, steps = begun.settings, begun.steps
     step = Step(network, settings).to(device)
     result = run(
         step,
@@ -122,8 +100,39 @@ def train(
         on_step=on_step,
     )
     model = make_model(data, settings, result, steps, device, held_out, started)
-    origin = model.origin.model_copy(update={"started_from": reuse})
+    origin = model.origin.model_copy(update={"started_from": begun.started_from})
     return replace(model, origin=origin)
+
+
+def _begin(
+    data: TrainingData,
+    settings: Settings,
+    budget: Budget,
+    start: tuple[str, Arrays] | None,
+    device: torch.device,
+    started: float,
+) -> tuple[Network, Run]:
+    """A new network, and the run that is to train it."""
+    settings = fit_to_data(
+        settings, data.channels, len(data.meaning.names), data.shapes, data.spacing
+    )
+    if data.meaning.kind == "multilabel":
+        settings = let_overlap(settings)
+    network, reuse = networks.build(settings.network, settings.seed), None
+    # Before anything that takes long, for what they read may be missing.
+    if start is not None:
+        reuse = str(start_from(network, start[1], start[0]))
+    else:
+        network.start()
+    settings, steps = _plan(data, settings, budget, device, started)
+    return network, Run(
+        settings=settings,
+        steps=steps,
+        minutes=budget.minutes,
+        spent_s=time.monotonic() - started,
+        images=data.digests,
+        started_from=reuse,
+    )
 
 
 def _seconds(minutes: float | None) -> float:
