@@ -26,10 +26,9 @@ from overtile.image import Image
 from overtile.networks import UNet
 from overtile.normalise import Normalisation
 from overtile.planes import Planes
-from overtile.prediction import _unmeasured
 from overtile.tileable import inspect, measure_fields, tiling_error
 from overtile.tileable.probe import _Along, _dilated
-from overtile.tileplan import Load, plan_tiles
+from overtile.tileplan import Load, plan_tiles, plan_unmeasured
 from overtile.tiler import Tiler
 from overtile.tiles import Border, cut
 
@@ -302,11 +301,11 @@ def test_the_plan_is_on_the_grid_of_each_axis(
 def test_an_unmeasured_plan_is_on_the_grid_of_each_axis() -> None:
     fields = (Field("same", 1, 2), Field("same", 4, 9), Field("same", 8, 9))
     planes = Planes(Image(np.zeros((9, 30, 40), np.uint8), "zyx"), 3)
-    plan = _unmeasured(planes, fields, "own", 8, None, "why")
+    plan = plan_unmeasured(planes, fields, "own", 8, None, "why")
     assert plan.step == (5, 8, 8)
     assert plan.tiles == 2 * 4 * 5
     with pytest.raises(SettingsError, match="use at least 8"):
-        _unmeasured(planes, fields, "own", 7, None, "why")
+        plan_unmeasured(planes, fields, "own", 7, None, "why")
 
 
 @given(some_fields())

@@ -15,7 +15,7 @@ import pytest
 
 import overtile
 from overtile import io, layouts
-from overtile.image import Planes
+from overtile.planes import Planes
 
 pytestmark = pytest.mark.slow
 
