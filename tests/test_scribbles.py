@@ -213,7 +213,8 @@ def test_a_network_learns_cells_from_strokes() -> None:
         labels_are="scribbles",
         on_understood=said.append,
     )
-    assert said == [made.model.classes.reason]
+    assert len(said) == 1
+    assert said[0].startswith(made.model.classes.reason)
     assert "NOT LABELLED" in said[0]
     share = np.mean([(label > 0).mean() for label in labels[:2]])
     assert made.model.classes.labelled_share == pytest.approx(share)
