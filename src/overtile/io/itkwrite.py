@@ -20,6 +20,7 @@ from overtile.io.gzipped import LEVEL
 from overtile.io.orientation import MIRROR_LPS, matrix_of
 from overtile.io.output import Manner
 from overtile.io.windows import planes_in_order
+from overtile.legend import Legend
 
 TYPES = {
     "uint8": ("uint8", "MET_UCHAR"),
@@ -36,8 +37,10 @@ TYPES = {
 """How NRRD and MetaImage call the types of numpy."""
 
 
-def write_nrrd(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG001
+def write_nrrd(path: Path, image: Image, manner: Manner) -> None:
     """An image of any axes and type, its pixels compressed (gzip).
+
+    Classes are named by the key `Classes`, and as segments of 3D Slicer.
 
     Raises
     ------
@@ -59,6 +62,7 @@ def write_nrrd(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG00
         "endian: little",
         "encoding: gzip",
         f"space origin: {_vector(origin)}",
+        *_keys(image, manner.legend),
     ]
     with path.open("xb") as file:
         file.write(("\n".join(lines) + "\n\n").encode())
@@ -67,8 +71,10 @@ def write_nrrd(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG00
                 target.write(part.data)
 
 
-def write_meta(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG001
+def write_meta(path: Path, image: Image, manner: Manner) -> None:
     """An image of any axes and type, its pixels compressed (zlib), in one file for .mhd too.
+
+    Classes are named by a field `Classes`, channels by `Channels`.
 
     Raises
     ------
@@ -79,6 +85,8 @@ def write_meta(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG00
     channels = sizes.pop(0) if "c" in names else 1
     lengths = np.linalg.norm(columns, axis=1)
     turn = columns / lengths[:, None]
+    named = _named(image, manner.legend)
+    word = "Channels" if manner.legend is None else "Classes"
     lines = [
         "ObjectType = Image",
         f"NDims = {len(sizes)}",
@@ -90,6 +98,7 @@ def write_meta(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG00
         f"Offset = {_numbers(origin)}",
         f"ElementSpacing = {_numbers(lengths)}",
         f"DimSize = {' '.join(map(str, sizes))}",
+        *([f"{word} = {'; '.join(named)}"] if named else []),
         f"ElementNumberOfChannels = {channels}",
         f"ElementType = {_type_of(image)[1]}",
         "ElementDataFile = LOCAL",
@@ -104,6 +113,37 @@ def write_meta(path: Path, image: Image, manner: Manner) -> None:  # noqa: ARG00
         size += file.write(packer.flush())
         file.seek(len(before))
         file.write(f"{size:020}".encode())  # known at the end only, and readers need it
+
+
+def _named(image: Image, legend: Legend | None) -> list[str]:
+    """A line for each class, or for each channel that has a name."""
+    if legend is not None:
+        return legend.described.splitlines()
+    return [f"{number} {name}" for number, name in enumerate(image.channel_names)]
+
+
+def _keys(image: Image, legend: Legend | None) -> list[str]:
+    """Keys and values of an NRRD: all classes or channels, and of classes the segments."""
+    named = _named(image, legend)
+    if not named:
+        return []
+    if legend is None:
+        return [f"Channels:={_escaped(named)}"]
+    keys = [f"Classes:={_escaped(named)}"]
+    shown = [n for n in range(len(legend.names)) if n != legend.background]
+    for place, number in enumerate(shown):
+        keys += [
+            f"Segment{place}_ID:=Segment_{number}",
+            f"Segment{place}_LabelValue:={number}",
+            f"Segment{place}_Name:={_escaped([legend.names[number]])}",
+            f"Segment{place}_Color:={' '.join(f'{c / 255:.6f}' for c in legend.colours[number])}",
+        ]
+    return keys
+
+
+def _escaped(lines: list[str]) -> str:
+    """Text as the value of a key, which is one line."""
+    return "\n".join(lines).replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _grid(image: Image) -> tuple[str, list[int], NDArray[np.float64], NDArray[np.float64]]:

@@ -233,7 +233,8 @@ def write_nifti(path: Path, image: Image, manner: Manner) -> None:
     """An image of any axes as NIfTI-1, or NIfTI-2 where an axis is longer than 32767.
 
     Names in .gz are compressed. Where the image has no place in a patient, both codes are 0, as in
-    a file that states none. The channels come last.
+    a file that states none. The channels come last. Names, colours and background of classes, or
+    the names of channels, stand in a header extension (comment).
 
     Raises
     ------
@@ -246,6 +247,7 @@ def write_nifti(path: Path, image: Image, manner: Manner) -> None:
     letters = "".join(axis if axis in sizes else "-" for axis in "xyztc"[: last + 1])
     letters = letters.replace("-c", "c") if len(letters) == 5 and letters[3] == "-" else letters
     header = _new_header(image, tuple(sizes.get(axis, 1) for axis in letters), kind)
+    _name(header, image, manner)
     if len(letters) > 3:
         header["intent_name"] = (AXES_NAME + letters).encode()
     packed = manner.name.lower().endswith(".gz")
@@ -253,6 +255,17 @@ def write_nifti(path: Path, image: Image, manner: Manner) -> None:
         header.write_to(target)
         for plane in planes_in_order(image, "ctz"):
             target.write(np.ascontiguousarray(plane, kind).data)
+
+
+def _name(header: Any, image: Image, manner: Manner) -> None:
+    """Names of classes or channels, as a comment that NIfTI has room for before the pixels."""
+    if manner.content in ("classes", "objects"):
+        header.set_intent("label")
+    lines = [f"{number} {name}" for number, name in enumerate(image.channel_names)]
+    text = manner.legend.described if manner.legend is not None else "\n".join(lines)
+    if text:
+        extension = optional("nibabel", "medical").nifti1.Nifti1Extension("comment", text.encode())
+        header.extensions.append(extension)
 
 
 def _compressed(file: BinaryIO) -> gzip.GzipFile:
