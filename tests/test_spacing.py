@@ -11,6 +11,7 @@ import pytest
 import overtile
 from overtile import io, layouts, plan
 from overtile import model as storage
+from overtile.cli import main
 from overtile.errors import DataError, SettingsError
 from overtile.file_to_file import PredictOptions
 from overtile.geometry import Field
@@ -104,6 +105,23 @@ def test_evaluation_is_on_the_own_pixels(segmenter: Segmenter) -> None:
     fine = overtile.evaluate(segmenter, FINE, label)
     wrong = (segmenter.predict(FINE) != (label > 0)).mean()
     assert fine.mean["pixel error"] == pytest.approx(wrong)
+
+
+def test_images_that_training_resampled_are_known_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    io.write(tmp_path / "seen.ome.tif", FINE)
+    io.write(tmp_path / "new.ome.tif", replace(FINE, data=FINE.data[::-1]))
+    io.write(tmp_path / "label.tif", Image(CELLS.repeat(2, 0).repeat(3, 1), "yx"))
+    files = {name: str(tmp_path / name) for name in ("seen.ome.tif", "new.ome.tif", "label.tif")}
+    overtile.train(
+        files["seen.ome.tif"], files["label.tif"], steps=1, settings=SMALL, output=tmp_path / "m"
+    )
+    for name in ("seen.ome.tif", "new.ome.tif"):
+        with pytest.raises(SystemExit) as ended:
+            main(["evaluate", str(tmp_path / "m"), files[name], files["label.tif"]])
+        assert ended.value.code == 0
+        assert ("1 of 1 images were seen" in capsys.readouterr().err) == (name == "seen.ome.tif")
 
 
 def test_common_is_the_median() -> None:

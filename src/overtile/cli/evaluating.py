@@ -14,7 +14,7 @@ from overtile.cli.show import note, print_table, say
 from overtile.dataset import digest
 from overtile.evaluation import Evaluation, known_truth
 from overtile.jobs import evaluate_with
-from overtile.layouts import Pairs
+from overtile.layouts import Pairs, bring_to
 from overtile.planes import of_plane
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter
@@ -50,8 +50,9 @@ def _unseen(segmenter: Segmenter, evaluation: Evaluation) -> list[str]:
 
 
 def _notes(segmenter: Segmenter, pairs: Pairs) -> list[str]:
-    trained = set(segmenter.model.origin.images.values())
-    seen = [pair.name for pair in pairs if digest(pair.image.read()) in trained]
+    trained, size = set(segmenter.model.origin.images.values()), segmenter.model.pixel_size
+    read = pairs if size is None else bring_to(pairs, size)  # as training read them
+    seen = [pair.name for pair in read if digest(pair.image.read()) in trained]
     if not seen:
         return []
     return [
