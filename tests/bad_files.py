@@ -43,12 +43,15 @@ class Case:
         Makes it, at a path.
     is_usable
         Whether it can be predicted all the same, window by window.
+    partner
+        A good file that it is checked with.
     """
 
     name: str
     words: str
     make: Callable[[Path], None]
     is_usable: bool = False
+    partner: str = "good.tif"
 
 
 DAMAGED = r"is damaged|cannot be read|is no Zarr that can be read"
@@ -56,6 +59,9 @@ MEMORY = r"GiB of memory that are free"
 BEYOND = r"beyond the end of the file|are listed"
 GIBIBYTE = 2**30
 LARGE_BUT_GOOD = "bomb-of-good-tiles.tif"
+PERCENT = (2, 30, 60, 95)
+"""Of a file that are left when a copy stops."""
+
 SIDE = 10**6
 """Of images that exist in a header only: a terabyte."""
 
@@ -66,10 +72,11 @@ def cases() -> Iterator[Case]:
         *(truncated(), wrong(), bombs(), headers(), arrays(), chains(), zarrs(), no_files()),
     ):
         for name, words, made in found:
-            yield Case(name, words, partial(_make, made), name == LARGE_BUT_GOOD)
+            yield Case(name, words, partial(put, made), name == LARGE_BUT_GOOD)
 
 
-def _make(made: Made, path: Path) -> None:
+def put(made: Made, path: Path) -> None:
+    """Make a file at a path."""
     if isinstance(made, bytes):
         path.write_bytes(made)
     else:
@@ -129,7 +136,7 @@ def whole() -> dict[str, bytes]:
 def truncated() -> Iterator[Row]:
     """What is left when a copy stops."""
     for name, content in whole().items():
-        for percent in (2, 30, 60, 95):
+        for percent in PERCENT:
             part = content[: max(9, len(content) * percent // 100)]
             yield f"{percent}-percent-{name}", DAMAGED, part
 
@@ -202,7 +209,7 @@ def gif(width: int, height: int) -> bytes:
     return bytes(content)
 
 
-Tags = dict[int, tuple[str, list[int]]]
+Tags = dict[int, tuple[str, list[Any]]]
 
 
 def classic_tiff(tags: Tags, data: bytes = b"", following: int = 0) -> bytes:
@@ -211,7 +218,7 @@ def classic_tiff(tags: Tags, data: bytes = b"", following: int = 0) -> bytes:
     extra_at, entries, extra = start + 2 + 12 * len(tags) + 4, b"", b""
     for number, (form, values) in sorted(tags.items()):
         content = struct.pack(f"<{len(values)}{form}", *values)
-        kind = {"H": 3, "I": 4}[form]
+        kind = {"B": 2, "H": 3, "I": 4, "d": 12}[form]
         entries += struct.pack("<HHI", number, kind, len(values))
         if len(content) <= 4:
             entries += content.ljust(4, b"\0")
@@ -448,9 +455,12 @@ def no_files() -> Iterator[Row]:
 CASES = list(cases())
 
 
+def make(cases: list[Case], folder: Path) -> None:
+    """Make the files of a table in a folder. Behind a file, a name may go on inside of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        case.make(folder / case.name.split("/")[0])
+
+
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True)
-    for case in CASES:
-        case.make(folder / case.name)
-    print(f"{len(CASES)} bad files in {folder}")
+    make(CASES, Path(sys.argv[1]))

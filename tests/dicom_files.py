@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 PATIENT = "Doe^Jane^Secret"
 CT, ENHANCED_CT, RADIOGRAPH = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "1.1"))
+SEGMENTATION, REPORT = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("66.4", "88.11"))
 
 
 def header(pixels: NDArray[Any], **tags: Any) -> Dataset:

@@ -8,68 +8,39 @@ from __future__ import annotations
 
 import os
 import re
-import resource
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pytest
-from bad_files import CASES, Case, whole
+from bad_files import CASES, Case, make, whole
+from refused import (
+    MOST_BYTES,
+    assert_says,
+    bounded,
+    call,
+    is_not_checked,
+    is_not_predicted,
+    is_not_read,
+)
 
 import overtile
 from overtile import io, layouts, machine
 from overtile.cli import main
-from overtile.cli.predicting import run_prediction
-from overtile.errors import DataError, OvertileError
-from overtile.file_to_file import PredictOptions
+from overtile.errors import DataError
 from overtile.image import Image
-from overtile.missing import refuse_infinite
 from overtile.sample import draw_sample
 from overtile.segmenter import Segmenter
 
-MOST_S, HANGS_S = 1.0, 30
-MOST_BYTES = 500 * 2**20
-
 every_case = pytest.mark.parametrize("case", CASES, ids=[ascii(case.name) for case in CASES])
-
-
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Time and memory of a block; what asks for more gets none, what hangs is interrupted."""
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f"nothing happened for {HANGS_S} s")
-
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(
-        resource.RLIMIT_AS, (psutil.Process().memory_info().vms + MOST_BYTES, before[1])
-    )
-    handler = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(HANGS_S)
-    start = time.process_time()
-    try:
-        yield
-    finally:
-        taken = time.process_time() - start
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, handler)
-        resource.setrlimit(resource.RLIMIT_AS, before)
-    assert taken < MOST_S
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
-    for case in CASES:
-        case.make(folder / case.name)
+    make(CASES, folder)
     return folder
 
 
@@ -95,37 +66,17 @@ def model(model_folder: Path, good: Path, tmp_path_factory: pytest.TempPathFacto
     return model
 
 
-def call(*arguments: object) -> int:
-    """The exit code of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(part) for part in arguments])
-    return int(ended.value.code or 0)
-
-
-def assert_says(case: Case, said: str) -> None:
-    """One paragraph of an error, with the words."""
-    assert "Traceback" not in said
-    errors = [line for line in said.splitlines() if line.startswith("Error: ")]
-    assert any(re.search(case.words, line) for line in errors), said
-
-
 @every_case
 @pytest.mark.usefixtures("good")
 def test_it_is_not_read(case: Case, corpus: Path) -> None:
-    for is_label in (False, True):
-        with bounded(), pytest.raises(OvertileError, match=case.words):
-            for plane in layouts.source.list_planes(corpus / case.name, is_label, 2):
-                refuse_infinite(plane[0], plane[1].read())
+    is_not_read(case, corpus)
 
 
 @every_case
 def test_it_is_not_checked(
-    case: Case, corpus: Path, good: Path, capsys: pytest.CaptureFixture[str]
+    case: Case, corpus: Path, good: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for pair in ((corpus / case.name, good), (good, corpus / case.name)):
-        with bounded():
-            assert call("check", *pair) == 2
-        assert_says(case, capsys.readouterr().err)
+    is_not_checked(case, corpus, good, capfd)
 
 
 @pytest.mark.parametrize(
@@ -134,21 +85,7 @@ def test_it_is_not_checked(
 def test_it_is_not_predicted(
     case: Case, corpus: Path, model: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = tmp_path / "o.tif"
-    disk = shutil.disk_usage(tmp_path)._replace(free=10**11)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
-    with bounded(), pytest.raises(OvertileError, match=case.words):
-        run_prediction(
-            model,
-            corpus / case.name,
-            output,
-            PredictOptions(),
-            None,
-            suffix=None,
-            measurements=False,
-            explain=False,
-        )
-    assert not output.exists()
+    is_not_predicted(case, corpus, model, tmp_path, monkeypatch)
 
 
 # ── whole data sets, and another process ──────────────────────────────────────────────────────

@@ -217,7 +217,7 @@ def test_a_link_inside_of_hdf5_is_followed(tmp_path: Path) -> None:
         file["loop"] = h5py.SoftLink("/loop")
         file["nothing"] = h5py.Empty("f4")
     assert np.array_equal(io.open(tmp_path / "a.h5" / "link").data[()], array)
-    with pytest.raises(FormatError, match=r"HDF5 stopped with .*too many links"):
+    with pytest.raises(FormatError, match=r"lead back to 'loop', or on and on"):
         io.open(tmp_path / "a.h5" / "loop")
 
 

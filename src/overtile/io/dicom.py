@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from overtile.errors import FormatError, optional
 from overtile.image import Image
-from overtile.io.dicomseries import SERIES_TAGS, Frame, Series, has_mark, read_series, reading
+from overtile.io.dicomheaders import SERIES_TAGS, SUFFIXES, has_mark, read_header, reading
+from overtile.io.dicomseries import Frame, Series, read_series
 from overtile.io.orientation import MIRROR_LPS, of_axes, orientation_of
 from overtile.io.windows import Reordered, resolve, size_of
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
 SAMPLED = 8
 """So many files of a folder are looked at to tell whether they are of one series."""
 
@@ -60,15 +60,11 @@ def is_series(folder: Path) -> bool:
     chosen = [path for path in files[:: max(1, len(files) // SAMPLED)] if holds_dicom(path)]
     if len(chosen) < 2:
         return bool(chosen)
-    pydicom, series = optional("pydicom", "medical"), set()
+    series = set()
     try:
         for path in chosen:
             with reading(path):
-                series.add(
-                    pydicom.dcmread(
-                        path, stop_before_pixels=True, specific_tags=SERIES_TAGS
-                    ).SeriesInstanceUID
-                )
+                series.add(read_header(path, SERIES_TAGS).SeriesInstanceUID)
     except FormatError:
         return True  # opening it tells what is wrong
     return len(series) < len(chosen)
@@ -90,8 +86,9 @@ def open_dicom(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
     pixels = DicomPixels(series)
     data = Reordered(pixels, pixels.letters)
     gray = "c" not in pixels.letters
-    names = (str(series.header.get("Modality") or ""),) if gray else COLOUR_NAMES
-    syntax = series.header.file_meta.TransferSyntaxUID
+    with reading(path):
+        names = (str(series.header.get("Modality") or ""),) if gray else COLOUR_NAMES
+        syntax = series.header.file_meta.TransferSyntaxUID
     spacing, frame = None, None
     if series.matrix is not None:
         frame = orientation_of(MIRROR_LPS @ series.matrix)
@@ -157,9 +154,9 @@ class DicomPixels:
 def _kind_of(series: Series) -> np.dtype[Any]:
     """The smallest type that holds all rescaled values."""
     header, frames = series.header, series.frames
-    bits, signed = int(header.BitsStored), bool(header.PixelRepresentation)
     if int(header.BitsAllocated) > 16:
         return np.dtype(np.float64)  # whole numbers of 32 bits, or floats
+    bits, signed = int(header.BitsStored), bool(header.PixelRepresentation)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if any(frame.slope != 1 or not float(frame.intercept).is_integer() for frame in frames):
         return np.dtype(np.float32)

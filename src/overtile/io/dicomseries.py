@@ -7,10 +7,7 @@ of the patient (LPS).
 
 from __future__ import annotations
 
-import warnings
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.errors import FormatError, optional
-from overtile.io.damage import decoding
-from overtile.io.dicomjpeg import register
+from overtile.errors import FormatError
+from overtile.io.dicomheaders import read_headers, reading
 from overtile.io.orientation import Matrix
-from overtile.machine import free_memory
-
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-"""The class of segmentations (PS3.4, table B.5-1)."""
 
 UNEVEN = 0.01
 """By so much of their distance slices may lie elsewhere than an even series has them: positions are
@@ -33,19 +25,6 @@ written with two or three decimals."""
 
 TURNED = 1e-3
 """Of direction cosines that are written with four or more decimals, the difference that counts."""
-
-SERIES_TAGS = ["SeriesInstanceUID"]
-TAGS = [
-    *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
-    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames"),
-    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing"),
-    *("SliceThickness", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-]
-"""All that is read of a file beside its pixels; nothing of it tells who the patient is."""
-
-ALIKE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 
 
 @dataclass(frozen=True)
@@ -88,14 +67,6 @@ class Series:
     spacing: tuple[float, float, float] | None
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what pydicom stops with into our error, and keep its warnings, which quote the file."""
-    with decoding(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def read_series(path: Path) -> Series:
     """The one series of a folder, or the frames of a file; no pixel is read.
 
@@ -104,105 +75,14 @@ def read_series(path: Path) -> Series:
     FormatError
         As `overtile.io.dicom.open_dicom` says.
     """
-    headers = _headers(path)
+    headers = read_headers(path)
     first = next(iter(headers.values()))
-    register()
-    _check_alike(path, headers)
     frames = []
     for file, header in headers.items():
         with reading(file):
-            _check_pixels(file, header)
             frames += list(_frames(file, header))
     with reading(path):
         return _in_space(path, frames, first, one_file=len(headers) == 1)
-
-
-def _headers(path: Path) -> dict[Path, Any]:
-    """The headers of the files of a series."""
-    pydicom = optional("pydicom", "medical")
-    files = sorted(filter(_is_file_of, path.iterdir())) if path.is_dir() else [path]
-    headers = {}
-    for file in files:
-        with reading(file):
-            header = pydicom.dcmread(file, specific_tags=TAGS, stop_before_pixels=True)
-            if header.get("SOPClassUID") == SEGMENTATION:
-                if len(files) > 1:
-                    continue  # what was made of the series, beside it
-                raise FormatError(
-                    f"{path} is a segmentation (DICOM-SEG), which Overtile writes and does not "
-                    "read: convert it to NIfTI first."
-                )
-            if header.get("Rows") and header.get("Columns"):
-                headers[file] = header
-            elif "Image" in getattr(header.get("SOPClassUID"), "name", "Image"):
-                raise EOFError("its header ends before the size of the picture")
-            # Reports, plans and the like have no picture.
-    if not headers:
-        raise FormatError(f"{path} holds no picture of DICOM: expected files with pixels.")
-    _check_one_series(path, headers)
-    return headers
-
-
-def _is_file_of(path: Path) -> bool:
-    """Whether a file of a folder is one of its series, whatever its suffix."""
-    hidden = path.name.startswith(".") or path.name == "DICOMDIR"
-    return not hidden and path.is_file() and has_mark(path)
-
-
-def has_mark(path: Path) -> bool:
-    """Whether a file has the mark of DICOM behind a preamble of 128 bytes."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _check_one_series(path: Path, headers: dict[Path, Any]) -> None:
-    series = defaultdict(list)
-    for header in headers.values():
-        series[header.get("SeriesInstanceUID")].append(header)
-    if len(series) > 1:
-        listed = "; ".join(
-            f"number {one[0].get('SeriesNumber')}, {one[0].get('Modality')} "
-            f"'{one[0].get('SeriesDescription') or ''}', {len(one)} files"
-            for one in series.values()
-        )
-        raise FormatError(
-            f"{path} holds {len(series)} series ({listed}): expected one, which is one image. Put "
-            "each into a folder of its own."
-        )
-
-
-def _check_alike(path: Path, headers: dict[Path, Any]) -> None:
-    kinds = {tuple(header.get(name) for name in ALIKE) for header in headers.values()}
-    if len(kinds) > 1:
-        shown = " and ".join(sorted(f"{kind[0]} x {kind[1]}, {kind[3]} bits" for kind in kinds)[:3])
-        raise FormatError(
-            f"{path} holds slices of one series that differ: {shown}. Expected one size and type "
-            "of pixel. Put them into folders of their own."
-        )
-
-
-def _check_pixels(path: Path, header: Any) -> None:
-    """Refuse what cannot be decoded: by its compression, its size, or a table of values."""
-    decoders = optional("pydicom.pixels", "medical")
-    syntax = header.file_meta.TransferSyntaxUID
-    frame = header.Rows * header.Columns * header.SamplesPerPixel * header.BitsAllocated // 8
-    total = frame * int(header.get("NumberOfFrames") or 1)
-    native = not (syntax.is_compressed or syntax.is_deflated)
-    if (native and total > path.stat().st_size) or frame > free_memory():
-        raise FormatError(
-            f"{path} is damaged or truncated: its header promises {total} bytes of pixels, and it "
-            f"has {path.stat().st_size}. Copy or export it again."
-        )
-    if not decoders.get_decoder(syntax).is_available:
-        raise FormatError(
-            f"{path} is compressed as {syntax.name}, which needs another library: pip install "
-            "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or decompress it (dcmdjpeg of DCMTK)."
-        )
-    if "ModalityLUTSequence" in header:
-        raise FormatError(
-            f"{path} gives its values by a table (Modality LUT), which Overtile does not read: "
-            "expected a slope and an intercept. Export it again."
-        )
 
 
 def _frames(path: Path, header: Any) -> Iterator[Frame]:

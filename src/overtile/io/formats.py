@@ -8,8 +8,8 @@ from pathlib import Path
 
 from overtile.image import Image, Store
 from overtile.io import hdf5, npz
-from overtile.io.dicom import SUFFIXES as DICOM_SUFFIXES
 from overtile.io.dicom import open_dicom
+from overtile.io.dicomheaders import SUFFIXES as DICOM_SUFFIXES
 from overtile.io.dicomseg import check_seg, write_seg
 from overtile.io.geotiff import open_vrt
 from overtile.io.itk import META_SIGNATURES, NRRD_SIGNATURES, open_itk

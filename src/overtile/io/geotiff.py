@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from overtile.errors import FormatError, optional
 from overtile.image import Colour, Georeference, Image
+from overtile.io.limits import check_memory
 from overtile.io.rasters import lent
 from overtile.io.vrt import check_sources
 from overtile.io.windows import Window, resolve, size_of
@@ -104,6 +105,8 @@ class Raster:
             self._mask = _Mask(dataset, as_label)
             self.bands = [band for band in dataset.indexes if band != self._mask.alpha]
             sizes = (len(self.bands), dataset.height, dataset.width)
+            together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
+            block = (together, *map(max, zip(*dataset.block_shapes, strict=True)))
             kinds = {dataset.dtypes[band - 1] for band in self.bands}
         if not self.bands or any("complex" in kind for kind in kinds):
             raise FormatError(
@@ -115,6 +118,8 @@ class Raster:
         kind = np.result_type(*kinds)
         # From 32 bits of integers on, this is float64.
         self.dtype = np.result_type(kind, np.float32) if self._mask.any else kind
+        remedy = "write it again in tiles (gdal_translate -co TILED=YES)."
+        check_memory(path, block, kind.itemsize, remedy)
 
     def lent(self) -> Any:
         """The open data set, in a `with`, for this thread alone."""
@@ -219,10 +224,12 @@ def _holds_alpha(dataset: Any, band: int) -> bool:
 
 
 def _frame(dataset: Any) -> Georeference | None:
-    """Where the pixels lie; None where the file says nothing, or only where some points lie."""
+    """Where the pixels lie; None where the file says nothing of use, or of some points only."""
     crs = dataset.crs.to_wkt() if dataset.crs else ""
     a, b, c, d, e, f = map(float, dataset.transform[:6])
-    return None if (a, b, c, d, e, f) == NO_PLACE else Georeference(crs, (a, b, c, d, e, f))
+    area = abs(a * e - b * d)
+    usable = 0 < area < math.inf and math.isfinite(c + f) and (a, b, c, d, e, f) != NO_PLACE
+    return Georeference(crs, (a, b, c, d, e, f)) if usable else None
 
 
 def _size_in_metres(dataset: Any) -> tuple[float, float] | None:
@@ -231,7 +238,8 @@ def _size_in_metres(dataset: Any) -> tuple[float, float] | None:
         return None
     metres = float(dataset.crs.linear_units_factor[1])
     a, b, _, d, e, _ = dataset.transform[:6]
-    return math.hypot(b, e) * metres, math.hypot(a, d) * metres
+    sizes = math.hypot(b, e) * metres, math.hypot(a, d) * metres
+    return sizes if all(0 < size < math.inf for size in sizes) else None
 
 
 def _palette(dataset: Any) -> tuple[Colour, ...]:

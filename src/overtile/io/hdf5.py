@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overtile.errors import DataError, FormatError, optional
+from overtile.errors import DataError, FormatError, OvertileError, optional
 from overtile.image import AXES, Image, axes_by_shape, pixel_type
+from overtile.io.hdf5links import check_way
+from overtile.io.limits import check_memory
 from overtile.io.members import choose, parts_of
 from overtile.io.segments import LARGE_BYTES
 from overtile.io.spacing import UNKNOWN, Spacing, in_one_unit
@@ -38,6 +40,7 @@ def member_hdf5(path: Path, as_label: bool) -> Path:
             if isinstance(node, h5py.Dataset) and node.shape is not None:
                 arrays[name] = (node.shape, node.dtype)
 
+        check_way(file, inside)
         opened.visititems(note)
         if inside and isinstance(opened.get(inside), h5py.Dataset):
             note(inside, opened[inside])  # also by a name that is a link, which is not visited
@@ -58,9 +61,14 @@ def open_hdf5(path: Path, as_label: bool) -> Image:
     path = member_hdf5(path, as_label)
     file, inside = parts_of(path, SUFFIXES)
     with _reading(file) as opened:
+        check_way(file, inside)
         dataset = opened[inside]
         data = Hdf5Array(file, inside, dataset.shape, dataset.dtype)
-        part = math.prod(dataset.chunks or (1,)) * dataset.dtype.itemsize
+        chunk = dataset.chunks or (1,)
+        part = math.prod(chunk) * dataset.dtype.itemsize
+        if part > LARGE_BYTES:
+            remedy = "write it again with smaller chunks, which are read one by one."
+            check_memory(path, chunk, dataset.dtype.itemsize, remedy)
         letters = _named_axes(dataset)
         size = np.ravel(dataset.attrs.get("element_size_um", ()))
     try:
@@ -103,6 +111,8 @@ def _reading(file: Path) -> Iterator[Any]:
     try:
         with h5py.File(file, "r") as opened:
             yield opened
+    except OvertileError:
+        raise
     except Exception as error:
         raise FormatError(
             f"{file} cannot be read: HDF5 stopped with '{error}'. Copy or export it again, and "

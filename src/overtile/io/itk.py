@@ -21,7 +21,10 @@ from overtile.errors import FormatError, OvertileError, optional
 from overtile.image import Image
 from overtile.io.damage import check_length, damaged
 from overtile.io.gzipped import CHUNK_BYTES, check_promise
+from overtile.io.limits import check_memory
 from overtile.io.orientation import MIRROR_LPS, Matrix, of_axes, orientation_of
+from overtile.io.quiet import muted
+from overtile.io.spacing import in_one_unit
 from overtile.io.windows import Reordered, resolve, size_of
 
 NRRD_SIGNATURES = (b"NRRD000",)
@@ -30,6 +33,15 @@ META_SIGNATURES = (b"ObjectTy", b"NDims", b"Comment ")
 
 NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
 """Without these lines a MetaImage is none."""
+
+META_LINE = re.compile(r"[A-Za-z]\w{0,99} *= *([-+.\dEe ]{0,900}|[^\x00-\x08\x0e-\x1f\x7f]{0,250})")
+"""MetaIO reads into fields of so many characters, and does not look whether they suffice."""
+
+NRRD_LINE = re.compile(r"#.*|[^:]*:=.*|(content|units):.*|.{0,500}")
+"""SimpleITK writes other lines than these, if it does not understand them, over its own memory."""
+
+NRRD_ENCODINGS = {"raw": "raw", "gz": "gzip", "gzip": "gzip"}
+"""Numbers in letters, which hardly any file has, let it crash where they are damaged."""
 
 HEADER_BYTES = 2**16
 """A header longer than this has no size of an image among its first lines."""
@@ -47,9 +59,10 @@ def open_itk(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contrac
     """
     pixels = ItkPixels(path)
     data = Reordered(pixels, pixels.letters)
-    spacing = of_axes(pixels.spacing, data.axes)
+    sizes = of_axes(pixels.spacing, data.axes)
+    spacing, unit = in_one_unit([(size, "millimeter") for size in sizes])
     frame = orientation_of(MIRROR_LPS @ pixels.matrix)
-    return Image(data, data.axes, spacing, "millimeter", pixels.by_window, frame)
+    return Image(data, data.axes, spacing, unit, pixels.by_window, frame)
 
 
 class ItkPixels:
@@ -69,8 +82,8 @@ class ItkPixels:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _reading(path):
-            self._header = Header(path)  # first, since SimpleITK says what it misses by printing
+        with _reading(path), muted():
+            self._header = Header(path)
             reader = self._reader()
             reader.ReadImageInformation()
             dimensions, channels = reader.GetDimension(), reader.GetNumberOfComponents()
@@ -116,7 +129,36 @@ class ItkPixels:
         if self._header.encoding == "zlib":
             kind = self._kind.newbyteorder(">" if self._header.big_endian else "<")
             return self._header.decompress(self.shape, kind)
-        return self._read(self._reader()).reshape(self.shape)
+        with muted():
+            return self._read(self._reader()).reshape(self.shape)
+
+
+def _nrrd_encoding(lines: list[str], stated: str) -> str:
+    """How the pixels of a NRRD are encoded, of what can be read without a crash."""
+    odd = [line for line in lines if not NRRD_LINE.fullmatch(line)]
+    if odd:
+        raise ValueError(f"its header has the line {odd[0][:40]!r} of {len(odd[0])} characters")
+    if stated not in NRRD_ENCODINGS:
+        raise ValueError(f"it is encoded as '{stated[:20]}', and not raw or gzip")
+    return NRRD_ENCODINGS[stated]
+
+
+def _check_meta(lines: list[str], fields: dict[str, str]) -> None:
+    """Refuse a header over which MetaIO would crash, or never end."""
+    odd = [line for line in lines if line.strip() and not META_LINE.fullmatch(line)]
+    if odd:
+        raise ValueError(f"its header has the line {odd[0][:40]!r}, which is no 'name = value'")
+    missing = [one for one in NEEDED if one.lower() not in fields]
+    if missing:
+        raise ValueError(f"its header lacks {' and '.join(missing)}")
+    count, sizes = fields["ndims"], fields["dimsize"].split()
+    if len(count) != 1 or count != str(len(sizes)) or not all(map(_is_size, sizes)):
+        stated = fields["dimsize"][:40]
+        raise ValueError(f"its header gives the sizes '{stated}' of {count[:9]} axes")
+
+
+def _is_size(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10 and int(text) > 0
 
 
 @contextmanager
@@ -181,20 +223,21 @@ class Header:
         fields = {one[0].strip().lower(): one[1].strip() for one in pairs if len(one) == 2}
 
         def is_true(name: str, *, otherwise: str = "false") -> bool:
-            return fields.get(name, otherwise).lower() in ("true", "1")
+            return fields.get(name, otherwise)[:1].lower() in ("t", "1")  # as MetaIO decides
 
         if self.is_nrrd:
-            self.encoding = {"gz": "gzip"}.get(code := fields.get("encoding", "raw").lower(), code)
+            self.encoding = _nrrd_encoding(lines, fields.get("encoding", "raw").lower())
             name = fields.get("data file", fields.get("datafile", "LOCAL"))
         else:
             plain = "raw" if is_true("binarydata", otherwise="true") else "ascii"
             self.encoding = "zlib" if is_true("compresseddata") else plain
             name = fields.get("elementdatafile", "LOCAL")
-            missing = [one for one in NEEDED if one.lower() not in fields]
-            if missing:
-                raise ValueError(f"its header lacks {' and '.join(missing)}")
+            _check_meta(lines, fields)
         self.big_endian = is_true("binarydatabyteordermsb") or is_true("elementbyteordermsb")
         self.data = path if name.upper() == "LOCAL" else path.parent / name
+        skipped = fields.get("headersize", "")  # MetaIO's word for what to skip in it
+        local = self.size if self.data == path else 0
+        self.start = int(skipped) if skipped.isdecimal() and int(skipped) else local
         if not self.data.is_file():
             raise FileNotFoundError(f"its pixels should lie in {self.data}, which is not there")
 
@@ -202,9 +245,10 @@ class Header:
         """Refuse a header that promises more than there is, before anything is read."""
         if self.encoding != "raw":
             check_promise(self.data, shape, itemsize)
-            return
-        start = self.size if self.data == self.path else 0
-        check_length(self.path, start + math.prod(shape) * itemsize, self.data)
+        else:
+            check_length(self.path, self.start + math.prod(shape) * itemsize, self.data)
+        if self.is_nrrd:  # which SimpleITK reads as a whole
+            check_memory(self.path, shape, itemsize, "save it as .mha, which is read part by part.")
 
     def decompress(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
         """The pixels of a compressed MetaImage."""
@@ -212,7 +256,7 @@ class Header:
         content, filled = array.view(np.uint8).data, 0
         decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with a header of zlib or of gzip
         with _reading(self.path), self.data.open("rb") as file:
-            file.seek(self.size if self.data == self.path else 0)
+            file.seek(self.start)
             while filled < len(content):
                 left = len(content) - filled
                 packed = decoder.unconsumed_tail or file.read(CHUNK_BYTES)

@@ -21,7 +21,8 @@ def spacing_of(described: dict[str, Any], first: dict[str, Any]) -> Spacing:
     scale = np.ones(len(described["axes"]))
     for owner in (first, described):
         for step in owner.get("coordinateTransformations", []):
-            scale *= step.get("scale", 1)
+            with np.errstate(over="ignore"):
+                scale *= step.get("scale", 1)
     sizes = {
         axis["name"].lower(): (float(size), str(axis.get("unit", "")))
         for size, axis in zip(scale, described["axes"], strict=True)

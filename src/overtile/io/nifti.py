@@ -70,7 +70,7 @@ def open_nifti(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
     header, compressed = _read_header(path)
     shape, kind = _shape_of(path, header)
     letters, sizes = _axes_of(path, header, shape)
-    offset = max(int(header["vox_offset"]), header.single_vox_offset)
+    offset = _offset_of(path, header)
     data: Sliceable
     if compressed:
         data = GzippedArray(path, offset, sizes, kind)
@@ -121,6 +121,12 @@ def _shape_of(path: Path, header: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, kind
 
 
+def _offset_of(path: Path, header: Any) -> int:
+    """Where the pixels begin, a float in NIfTI-1."""
+    with decoding(path):
+        return max(int(header["vox_offset"]), int(header.single_vox_offset))
+
+
 def _axes_of(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
     """Our letters and the sizes of the axes, in C order."""
     colours = COLOURS.get(int(header["datatype"]), 0)
@@ -163,8 +169,9 @@ class _Scaled:
         self.dtype = np.dtype(np.float32 if exact else np.float64)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        scaled = np.asarray(self._data[key], np.float64) * self._slope + self._intercept
-        return np.asarray(scaled, self.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused by name
+            scaled = np.asarray(self._data[key], np.float64) * self._slope + self._intercept
+            return np.asarray(scaled, self.dtype)
 
 
 def _scaled(path: Path, data: Sliceable, header: Any) -> Sliceable:
@@ -185,7 +192,7 @@ def _geometry(header: Any) -> tuple[Orientation | None, tuple[float, ...] | None
     scale = METRES[unit or "millimeter"] / METRES["millimeter"]
     sizes = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     found = [
-        (matrix, SPACES[code] if code < len(SPACES) else "aligned")
+        (matrix, SPACES[code] if 0 <= code < len(SPACES) else "aligned")
         for matrix, code in (header.get_sform(coded=True), _qform(header))
         if matrix is not None and orientation_of(matrix) is not None
     ]

@@ -11,6 +11,7 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from numpy.typing import NDArray
 
 from overtile.image import Image, Sliceable, pixel_type
 from overtile.io.damage import decoding
+from overtile.io.limits import check_memory
 from overtile.io.members import choose, parts_of
 from overtile.io.npy import NpyFile, named, read_header
 
 SUFFIXES = (".npz",)
+
+LARGEST_HEADER = 2**14
+"""Bytes of the header of an array: numpy trusts none that is longer than 10,000."""
 
 LOCAL_HEADER = 30
 """Bytes before the name of a member (APPNOTE of PKWARE, 4.3.7); the lengths of its name and of an
@@ -60,6 +65,8 @@ def open_npz(path: Path, as_label: bool) -> Image:
     member = _list(file)[inside]
     shape = member.shape[::-1] if member.fortran else member.shape
     if member.offset is None:
+        remedy = "save it by numpy.savez, without compression: then it is read part by part."
+        check_memory(path, shape, member.kind.itemsize, remedy)
         data: Sliceable = _Compressed(file, inside, member, shape)
     else:
         data = NpyFile(file, member.offset, shape, member.kind)
@@ -91,20 +98,22 @@ def _load(file: Path, name: str, modified: int) -> NDArray[Any]:  # noqa: ARG001
 def _list(file: Path) -> dict[str, _Member]:
     """The arrays of a file, by name."""
     found = {}
+    size = file.stat().st_size
     with decoding(file), file.open("rb") as raw, zipfile.ZipFile(raw) as archive:
         for info in archive.infolist():
             if info.filename.endswith(".npy"):
                 with archive.open(info) as stream:
-                    shape, fortran, kind = read_header(stream)
-                    begin = stream.tell()
-                held = (info.file_size - begin) // max(kind.itemsize, 1)
+                    head = BytesIO(stream.read(LARGEST_HEADER))
+                shape, fortran, kind = read_header(head)
+                begin, stored = head.tell(), info.compress_type == zipfile.ZIP_STORED
+                there = min(info.file_size, size) if stored else info.file_size
+                held = (there - begin) // max(kind.itemsize, 1)
                 wrong = min(shape, default=0) < 0 or math.prod(shape) > held
                 if wrong and kind.kind != "O":  # objects are pickled, to any size
                     raise EOFError(f"{info.filename} has not the shape {shape} that it states")
                 raw.seek(info.header_offset)
                 names = struct.unpack("<HH", raw.read(LOCAL_HEADER)[-4:])
                 begin += info.header_offset + LOCAL_HEADER + sum(names)
-                stored = info.compress_type == zipfile.ZIP_STORED
                 name = info.filename.removesuffix(".npy")
                 found[name] = _Member(shape, fortran, kind, begin if stored else None)
     return found

@@ -31,6 +31,7 @@ from overtile.io.zarrlabels import (
     channel_names,
     describe_channels,
     describe_label,
+    listed,
     write_about,
 )
 from overtile.io.zarrnode import open_node, unreachable
@@ -69,10 +70,10 @@ def open_zarr(path: Path, as_label: bool) -> Image:
     attributes = about(node)
     if "multiscales" not in attributes and _is_numbered(path, node, attributes):
         return open_zarr(path / "0", as_label)
-    if attributes.get("labels"):
+    if inside := listed(attributes):
         raise FormatError(
             f"{path} is the group of the labels of an image: name one of them, such as "
-            f"{path / str(attributes['labels'][0])}."
+            f"{path / inside[0]}."
         )
     try:
         described = attributes["multiscales"][0]
@@ -81,7 +82,7 @@ def open_zarr(path: Path, as_label: bool) -> Image:
         data = ZarrArray(path / first["path"], open_node(path / first["path"]))
         spacing = spacing_of(described, first)
         known = len(letters) == len(data.shape) and set(letters) <= set(AXES)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(
             f"{path} is a Zarr without the description of an image (multiscales of OME-Zarr 0.4 "
             f"or 0.5): found {_names(node.keys)[:5]} and {sorted(attributes)}. Expected one "

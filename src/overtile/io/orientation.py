@@ -15,13 +15,16 @@ SAME = 1e-4
 """Two statements of one size that differ by no more than this share are one: float32 holds seven
 digits, and a matrix built of quaternions loses some."""
 
+FARTHEST = 1e30
+"""No number of a matrix is so large, in whatever unit; products of such numbers overflow."""
+
 MIRROR_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM and ITK count to the left and the back, NIfTI to the right and the front."""
 
 
 def orientation_of(matrix: Matrix) -> Orientation | None:
-    """A matrix to RAS as an `Orientation`; None where it gives no voxel a volume."""
-    if not np.isfinite(matrix).all() or not np.linalg.det(matrix[:3, :3]):
+    """A matrix to RAS as an `Orientation`; None where it is no place, or voxels have no volume."""
+    if not (np.abs(matrix) < FARTHEST).all() or not np.linalg.det(matrix[:3, :3]):
         return None
     a, b, c = (tuple(map(float, row)) for row in matrix[:3])
     return Orientation(((*a,), (*b,), (*c,)))  # type: ignore[arg-type]

@@ -69,6 +69,14 @@ class Url(_Local):
         raise DataError(f"{self} is a URL, whose images cannot be listed: give that of an image.")
 
 
+def is_regular(path: Path) -> bool:
+    """Whether there is a file of bytes; not where no file could have such a name."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def place(path: str | os.PathLike[str]) -> Path:
     """A path, which is a `Url` where it begins with a protocol such as "s3://".
 

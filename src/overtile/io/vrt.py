@@ -10,15 +10,21 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from overtile.errors import FormatError
+from overtile.io.place import is_regular
 
 START_BYTES = 1024
 """GDAL expects the root of the document so early; anything else of this suffix is not parsed."""
+
+MOST_LEVELS = 8
+"""A mosaic of mosaics has three or four."""
 
 SOURCES = ("SourceFilename", "SourceDataset")
 """The elements that name a file, of mosaics and of warped images."""
 
 
-def check_sources(path: Path, above: tuple[Path, ...] = ()) -> None:
+def check_sources(
+    path: Path, above: tuple[Path, ...] = (), passed: set[Path] | None = None
+) -> None:
     """Pass where all files that a VRT needs are here; those of VRTs among them too.
 
     Parameters
@@ -26,27 +32,44 @@ def check_sources(path: Path, above: tuple[Path, ...] = ()) -> None:
     path
         Of the VRT.
     above
-        The VRTs that it is a source of.
+        The VRTs that it is a source of, the first of all in front.
+    passed
+        Those that are known to be in order: several may show the same ones.
 
     Raises
     ------
     FormatError
         It is no VRT, or is damaged; or a source is missing, is no file, or contains the VRT.
     """
+    here, passed = path.resolve(), set() if passed is None else passed
+    if len(above) > MOST_LEVELS:
+        raise FormatError(
+            f"{above[0]} shows a VRT that shows a VRT, and so on, over more than {MOST_LEVELS} of "
+            "them: make it anew from the files with pixels (gdalbuildvrt)."
+        )
     for name, source in _sources(path).items():
-        if not source.is_file():
+        if not is_regular(source):
             raise FormatError(
                 f"{path} shows parts of other files, of which '{name}' is not a file here: "
                 "expected files of this machine, where the VRT says. Copy or download them, and "
                 "make the VRT anew (gdalbuildvrt)."
             )
-        if source.suffix.lower() == ".vrt":
-            if source.resolve() in (*above, path.resolve()):
+        if source.resolve() in passed:
+            continue
+        if _is_vrt(source):
+            if source.resolve() in (*above, here):
                 raise FormatError(
                     f"{path} shows a part of '{source}', which shows a part of it: expected files "
                     "with pixels in the end. Make the VRT anew (gdalbuildvrt)."
                 )
-            check_sources(source, (*above, path.resolve()))
+            check_sources(source, (*above, here), passed)
+        passed.add(source.resolve())
+
+
+def _is_vrt(path: Path) -> bool:
+    """Whether GDAL takes a file for a VRT, whatever its name: it looks for the root of one."""
+    with path.open("rb") as file:
+        return b"<VRTDataset" in file.read(START_BYTES)
 
 
 def _sources(path: Path) -> dict[str, Path]:
@@ -55,7 +78,7 @@ def _sources(path: Path) -> dict[str, Path]:
         start = file.read(START_BYTES)
     try:
         root = ElementTree.parse(path).getroot() if b"<VRTDataset" in start else None
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last of encodings
         raise FormatError(
             f"{path} is damaged or truncated: it is no XML ({error}). Make the VRT anew "
             "(gdalbuildvrt)."

@@ -6,7 +6,7 @@ in the attributes of its group `labels`, and each lies there under its name.
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ from overtile.io.zarrnode import open_node
 from overtile.legend import code_of, written
 
 WHITE = "FFFFFF"
+LONGEST_NAME = 255
+"""Bytes of a name, in most file systems."""
 
 
 def about(node: Any) -> dict[str, Any]:
     """The attributes of OME: in 0.5 they have a name of their own."""
-    attributes: dict[str, Any] = node.attrs.asdict()
-    return attributes.get("ome", attributes)  # type: ignore[no-any-return]
+    attributes = node.attrs.asdict()
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, dict) else {}
 
 
 def write_about(node: Any, described: dict[str, Any]) -> None:
@@ -38,10 +41,18 @@ def write_about(node: Any, described: dict[str, Any]) -> None:
 def labels_in(path: Path) -> tuple[Path, ...]:
     """The labels of an image, by what its group `labels` lists."""
     try:
-        names = about(open_node(path / "labels")).get("labels", [])
+        names = listed(about(open_node(path / "labels")))
     except FormatError:
         return ()
-    return tuple(path / "labels" / str(name) for name in names)
+    return tuple(path / "labels" / name for name in names)
+
+
+def listed(described: dict[str, Any]) -> list[str]:
+    """The names in the attribute `labels`, as far as they can be those of groups inside."""
+    names = described.get("labels")
+    texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    plain = [name for name in texts if name.isprintable() and len(name) <= LONGEST_NAME]
+    return [name for name in plain if not {"", "..", "/"} & {name, *PurePosixPath(name).parts}]
 
 
 def register_label(path: Path) -> None:
@@ -52,7 +63,7 @@ def register_label(path: Path) -> None:
     zarr = optional("zarr", "zarr")
     version = open_node(home).metadata.zarr_format
     group = zarr.open_group(home / "labels", mode="a", zarr_format=version)
-    names = about(group).get("labels", [])
+    names = listed(about(group))
     name = path.relative_to(home / "labels").as_posix()
     write_about(group, {"labels": [*[n for n in names if n != name], name]})
 

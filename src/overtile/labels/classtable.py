@@ -104,7 +104,7 @@ def _of_row(heads: list[str], name: int, row: list[str]) -> ClassHint | None:
     code = next((cells[key] for key in CODES if key in cells), None)
     value = next((cells[key] for key in VALUES if key in cells), "")
     number = int(value) if NUMBER.fullmatch(value) else None
-    colour = [int(part) if part.isdigit() else -1 for part in parts if part]
+    colour = [int(part) if part.isdecimal() else -1 for part in parts if part]
     return _named(row[name], number, colour or code) if name < len(row) and row[name] else None
 
 

@@ -83,7 +83,7 @@ def _cases(folder: Folder, name: str, ending: str, *, channels: bool) -> dict[st
 def _modalities(about: dict[str, Any]) -> tuple[str, ...]:
     """The channels' names, in order: {"0": "T1", "1": "T2"} in both dialects."""
     given = about.get("channel_names", about.get("modality"))
-    if not isinstance(given, dict) or not all(str(key).isdigit() for key in given):
+    if not isinstance(given, dict) or not all(str(key).isdecimal() for key in given):
         return ()
     return tuple(str(given[key]) for key in sorted(given, key=int))
 
@@ -93,8 +93,8 @@ def _hints(about: dict[str, Any], modalities: tuple[str, ...]) -> Hints:
     given = about.get("labels")
     values: dict[str, int] = {}
     for left, right in given.items() if isinstance(given, dict) else ():
-        name, value = (right, left) if str(left).isdigit() else (left, right)
-        if str(value).isdigit():
+        name, value = (right, left) if str(left).isdecimal() else (left, right)
+        if str(value).isdecimal():
             values[str(name)] = int(value)
     ignored = tuple(value for name, value in values.items() if name == "ignore")
     classes = tuple(ClassHint(name, value) for name, value in values.items() if name != "ignore")

@@ -10,6 +10,9 @@ from pathlib import Path
 from overtile import io
 from overtile.errors import DataError
 
+LONGEST_NUMBER = 18
+"""Digits by which names are ordered; more are no number, and slow."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -108,4 +111,4 @@ def check_reachable(path: Path) -> None:
 def in_order(name: str) -> tuple[list[tuple[str, int]], str]:
     """A key that orders numbers inside names by value; equal ones by the name itself."""
     pieces = re.findall(r"(\D*)(\d*)", name)
-    return [(text, int(digits or -1)) for text, digits in pieces], name
+    return [(text, int(digits[:LONGEST_NUMBER] or -1)) for text, digits in pieces], name

@@ -29,6 +29,9 @@ BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__")
 UNNAMED = "unnamed"
 """The class of shapes without one, where others have one."""
 
+LONGEST_NUMBER = 18
+"""Digits by which names are ordered; more are no number, and slow."""
+
 UNLABELLED_OBJECT = 65535
 """The least value that stands for "not labelled" among object ids."""
 
@@ -148,7 +151,7 @@ def _class_of(shape: Shape, key: str | None) -> str:
 def _in_order(name: str) -> tuple[list[tuple[str, int]], str]:
     """A key that orders numbers inside names by value; equal ones by the name itself."""
     pieces = re.findall(r"(\D*)(\d*)", name)
-    return [(text, int(digits or -1)) for text, digits in pieces], name
+    return [(text, int(digits[:LONGEST_NUMBER] or -1)) for text, digits in pieces], name
 
 
 @dataclass(frozen=True, eq=False)

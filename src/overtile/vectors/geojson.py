@@ -29,7 +29,7 @@ def is_geojson(content: Any) -> bool:
     """Whether this, from a JSON file, is in the form of GeoJSON, or QuPath's list of features."""
     if isinstance(content, list):
         return all(isinstance(item, dict) and item.get("type") == "Feature" for item in content)
-    return isinstance(content, dict) and content.get("type") in TYPES
+    return isinstance(content, dict) and str(content.get("type")) in TYPES
 
 
 def parse_geojson(path: Path, content: Any) -> dict[str, Annotations]:

@@ -16,6 +16,11 @@ from overtile.vectors.raster import Points
 FARTHEST = 1e12
 """Beyond any pixel, and any metre on the earth."""
 
+WRONG_FORM = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+
+MOST_QUOTED = 200
+"""Characters of what a library says of a value, which it quotes, however long that is."""
+
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
@@ -46,8 +51,9 @@ def expecting(path: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (*WRONG_FORM, RecursionError) as error:
         missing = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        missing = missing if len(missing) <= MOST_QUOTED else missing[:MOST_QUOTED] + "..."
         raise FormatError(
             f"{path} is not as expected ({missing}): expected {what}. It is damaged, or was "
             "written by a program that Overtile does not know."

@@ -14,13 +14,18 @@ import roifile
 
 from overtile.errors import FormatError
 from overtile.image import Colour
+from overtile.io.quiet import quiet
 from overtile.vectors.outlines import Outline
 from overtile.vectors.parsing import points
 from overtile.vectors.raster import Ellipse, Part, Points, Rings, polygon
 from overtile.vectors.shapes import Annotations, Shape
 
-LARGEST_ROI_BYTES = 2**28
-"""Of one region; a freehand line along every pixel of a very large image has less."""
+LARGEST_ROI_BYTES = 2**24
+"""Of one region: two million corners."""
+
+MOST_RATIO = 200
+"""Regions are packed to a fifth or so, a very regular one to a fiftieth: what promises more than
+this is no set of regions, but would fill the memory."""
 
 NUMBERED = re.compile(r"[\d-]+(\.roi)?")
 """Names that ImageJ gives: of slice, y and x."""
@@ -65,6 +70,9 @@ def _members(path: Path) -> list[bytes]:
         with path.open("rb") as file:
             return [file.read(LARGEST_ROI_BYTES)]
     with zipfile.ZipFile(path) as archive:
+        packed, size = path.stat().st_size, sum(info.file_size for info in archive.infolist())
+        if size > MOST_RATIO * packed + LARGEST_ROI_BYTES:
+            raise ValueError(f"its {packed} bytes would become {size}")
         names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
         found = []
         for name in names:
@@ -77,8 +85,12 @@ def _members(path: Path) -> list[bytes]:
 
 
 def _region(data: bytes) -> Shape | None:
-    roi = roifile.ImagejRoi.frombytes(data)
-    part = _part(roi)
+    with quiet("roifile") as unsaid:
+        roi = roifile.ImagejRoi.frombytes(data)
+        part = _part(roi)
+    cut = [words for words in unsaid if "exceeds data size" in words]
+    if cut:  # the name, or the class, would be missing
+        raise ValueError(cut[0])
     if part is None:
         return None
     properties = {}
