@@ -56,6 +56,15 @@ class TestMeaning:
         assert "255 = not labelled" in meaning.reason
         assert np.array_equal(meaning.class_map(maps[0]), np.where(maps[0] == 255, -1, maps[0]))
 
+    def test_minus_1_is_unlabelled_beside_two_others(self) -> None:
+        label = NOISE.choice([-1, 0, 1], (20, 20))
+        meaning = understand([label])
+        assert meaning.names == ("background", "foreground")
+        assert "-1 = not labelled" in meaning.reason
+        assert np.array_equal(meaning.class_map(label), label)
+        of_two = understand([NOISE.choice([-1, 1], (20, 20))])
+        assert of_two.values == (-1, 1)
+
     def test_numbered_cells_are_objects(self) -> None:
         labels = [draw_sample(0, index, (128, 128))[1] for index in range(2)]
         meaning = understand(labels)

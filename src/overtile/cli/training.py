@@ -109,11 +109,11 @@ def run_training(
     if origin.started_from:
         say(origin.started_from)
     chosen = made.model.settings
-    count = sum(value.size for value in made.model.parameters.values())
+    count, seen = sum(value.size for value in made.model.parameters.values()), len(origin.images)
     say(
         f"{output}: {chosen.network.name}, {count:,} parameters, "
         f"{chosen.network.padding} padding; classes {describe_classes(made.model)}; "
-        f"{len(origin.images)} images, {origin.steps} steps in {origin.seconds:.0f} s "
+        f"{seen} image{'s' * (seen != 1)}, {origin.steps} steps in {origin.seconds:.0f} s "
         f"({chosen.precision}, {chosen.layout})."
     )
     say(f"Objective: {describe_objective(made.model)}.")

@@ -49,8 +49,9 @@ def check_format(output: Path, form: Format | Form, content: Content, planes: in
         )
     if not form.stacks and (content != "classes" or planes > 1):
         raise FormatError(
-            f"{output}: a {form.name} holds the class ids of one plane, not {content} of {planes}: "
-            "use .tif or .zarr."
+            f"{output}: a {form.name} holds the class ids of one plane, and this would be "
+            f"{content} in {planes} plane{'s' * (planes != 1)} (slices, times or channels): use "
+            ".tif or .zarr."
         )
 
 

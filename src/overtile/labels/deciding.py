@@ -9,7 +9,7 @@ import numpy as np
 
 from overtile.errors import DataError
 from overtile.image import Colour
-from overtile.labels.label import MOST_CLASSES, Kind
+from overtile.labels.label import IGNORE, MOST_CLASSES, Kind
 from overtile.labels.meaning import LabelMeaning
 from overtile.labels.seen import Seen
 from overtile.labels.valuetable import Said, ValueTable, value_table
@@ -45,6 +45,8 @@ def decide_classes(seen: Seen, said: Said) -> LabelMeaning:
         )
         if by_custom and not table.name(UNLABELLED_VALUE):
             ignored.append(values.pop())
+        if len(values) > 2 and values[0] == IGNORE and not table.name(IGNORE):
+            ignored.append(values.pop(0))
     elif len(values) <= MOST_CLASSES and not said.repair:
         rare = _rare(table, values)
         values = [value for value in values if value not in rare]
@@ -130,7 +132,7 @@ def _meaning(
         if value in table.palette
     }
     small = kind == "classes" and table.coding == "numbers" and max(values) <= MOST_CLASSES
-    also = [UNLABELLED_VALUE] if small and min(values) >= 0 else []
+    also = [UNLABELLED_VALUE, IGNORE] if small and min(values) >= 0 else []
     return LabelMeaning(
         kind,
         tuple(values),

@@ -15,7 +15,8 @@ These are the rules, unless the user or the layout of the data says which it is:
 5. Scribbles, if every label is 0 but for thin strokes of two values or more (`scribbles`), and 0
    has no name: there 0 is not labelled.
 6. Otherwise classes, in the order of their values; where all others are at most 40, the value 255
-   means "not labelled" (as in Pascal VOC), unless it is the only one beside 0.
+   means "not labelled" (as in Pascal VOC), unless it is the only one beside 0; and so does -1
+   beside two others.
 
 More than 40 class values are no classification but damage, such as a mask that was saved as JPEG.
 A colour without a name that covers less than 0.0005 of all labels is left unlabelled.

@@ -55,6 +55,36 @@ class Channels:
         )
 
 
+@dataclass(frozen=True)
+class Bands:
+    """One image whose channels are the pages of a file.
+
+    Attributes
+    ----------
+    path
+        Of the file.
+    """
+
+    path: Path
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file alone."""
+        return (self.path,)
+
+    def open(self, as_label: bool) -> Image:
+        """The image (c y x). Raises as `overtile.io.open`."""
+        return as_bands(io.open(self.path, as_label=as_label))
+
+
+def as_bands(image: Image) -> Image:
+    """A stack (z y x) or film (t y x) as the channels of one plane; others as they are."""
+    if image.axes not in ("zyx", "tyx"):
+        return image
+    spacing = None if image.spacing is None else image.spacing[-2:]
+    return replace(image, axes="cyx", spacing=spacing)
+
+
 class _Stacked:
     """The channels of several images one after the other, read where they are sliced."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from overtile import io
@@ -11,7 +12,8 @@ from overtile.errors import DataError, SettingsError
 from overtile.layouts.annotations import are_annotations, pair_annotations
 from overtile.layouts.checks import check_lengths
 from overtile.layouts.folders import list_folder, pair_folders
-from overtile.layouts.found import Found
+from overtile.layouts.found import Found, Row
+from overtile.layouts.openers import Bands
 from overtile.layouts.pair import Pair, Pairs
 from overtile.layouts.source import (
     Content,
@@ -27,6 +29,8 @@ from overtile.layouts.table import Recognised, is_pairlist, recognise
 from overtile.layouts.tree import check_reachable, is_there, look
 from overtile.text import as_text, shown
 from overtile.vectors import Drawing
+
+BANDS = "the pages of an image are its channels"
 
 MOST_FILES = 3
 """Of a label in more files than this, the folder is named and not the first of them."""
@@ -113,6 +117,11 @@ def _of_folders(images: Content, labels: Content, dimensions: int | None) -> Pai
 def _by_position(images: Content, labels: Content, dimensions: int | None) -> Pairs:
     """The planes of files, arrays or lists, one after the other."""
     dimensions = dimensions or (3 if _first_is_volume(images) else 2)
+    if dimensions == 2 and isinstance(images, PathLike) and isinstance(labels, PathLike):
+        left_file, right_file = io.place(images), io.place(labels)
+        if _are_bands(left_file, right_file):
+            row = Row(io.stem_of(left_file), left_file, right_file)
+            return _of_found(Found((row,), "paired by position"), dimensions)
     left = list_planes(images, is_label=False, dimensions=dimensions)
     right = list_planes(labels, is_label=True, dimensions=dimensions)
     check_lengths([image for _, image in left], [label for _, label in right])
@@ -146,8 +155,31 @@ def _of_found(
 ) -> Pairs:
     """The pairs of files that were found, by a layout with this root or in what was given."""
     dimensions = dimensions or _dimensions(found)
+    found = _with_bands(found, dimensions)
     members = _members(found, root, dimensions)
     return Pairs(members, found.how, found.hints, dimensions, layout, found.aside)
+
+
+def _with_bands(found: Found, dimensions: int) -> Found:
+    """What was found, where images of several pages have labels of one: the pages are channels."""
+    first = found.rows[0]
+    if dimensions == 3 or not isinstance(first.image, Path) or not isinstance(first.label, Path):
+        return found
+    if not _are_bands(first.image, first.label):
+        return found
+    rows = tuple(
+        replace(row, image=Bands(row.image) if isinstance(row.image, Path) else row.image)
+        for row in found.rows
+    )
+    return replace(found, rows=rows, how=f"{found.how}; {BANDS}")
+
+
+def _are_bands(image: Path, label: Path) -> bool:
+    """Whether the pages of an image must be its channels, since its label is a single plane."""
+    if not io.format_of(image).stacks:
+        return False
+    count = [len(file_planes(path, "", place == 1, 2)) for place, path in enumerate((image, label))]
+    return count[0] > 1 == count[1] and io.open(image).axes in ("zyx", "tyx")
 
 
 def _members(found: Found, root: Path | None, dimensions: int) -> tuple[Pair, ...]:

@@ -71,6 +71,6 @@ def find_tiles(folder: Folder) -> Found | None:
             aside.append(f"{scene.name}/")
     if not rows:
         return None
-    how = f"{hows[0]}, in each of {len(hows)} folders"
+    how = f"{hows[0]}, in {f'each of {len(hows)} folders' if len(hows) > 1 else '1 folder'}"
     hints = next((table for table in tables if table.classes), tables[0])
     return Found(with_own_names(rows), how, hints, aside=tuple(aside))

@@ -9,7 +9,7 @@ from overtile import io
 from overtile.errors import DataError
 from overtile.image import Image
 from overtile.layouts.found import Found
-from overtile.layouts.openers import Channels
+from overtile.layouts.openers import Channels, as_bands
 from overtile.layouts.table import DEEPEST, recognise
 from overtile.layouts.together import find_together
 from overtile.layouts.tree import Folder, look
@@ -88,9 +88,15 @@ def channel_files(path: Path, count: int) -> tuple[Path, ...]:
 
 
 def open_channels(path: Path, count: int) -> Image:
-    """An image file, or where it is the first of the channels of one, the whole; see above.
+    """An image file of so many channels, as far as it has them.
+
+    Where it is the first of the files of its channels (see above), they are one image; and where
+    it has so many pages of one channel, these are the channels.
 
     Raises as `overtile.io.open` and `overtile.layouts.openers.Channels.open`.
     """
     paths = channel_files(path, count)
-    return Channels(paths).open(as_label=False) if paths else io.open(path)
+    if paths:
+        return Channels(paths).open(as_label=False)
+    image = io.open(path)
+    return as_bands(image) if count > 1 and image.data.shape[0] == count else image

@@ -130,7 +130,9 @@ def _scheme(
     if 0 < share.min() < HEAVY:
         rest = f"{1 - share.min() ** 2:.0%}"
         return "percentiles", f"because a few extreme pixels make up {rest} of their variance"
-    return "mean-std", "because the images are alike and without extreme pixels"
+    alike = f"the contrast of most images lies within a factor of {factor:.1f} and "
+    alike = alike if len(seen.deviations) >= FEWEST else ""
+    return "mean-std", f"because {alike}no few extreme pixels make up their variance"
 
 
 def _per_image(seen: _Seen, why: str) -> Normalisation:
