@@ -201,7 +201,7 @@ def dicoms() -> Iterator[Row]:
     yield "infinite-slope.dcm", f"{DAMAGED}|infinite|such as", dicom(flat, RescaleSlope="1e400")
     bits = dicom(flat, BitsStored=99, HighBit=98)
     yield "too-many-bits.dcm", DAMAGED, bits
-    yield "bomb.dcm", "are inflated to more than", deflated_zeros(flat)
+    yield "bomb.dcm", "is deflated as a whole", deflated_zeros(flat)
 
 
 def change(file: Path, what: str, value: Any) -> None:
@@ -289,6 +289,7 @@ def metas() -> Iterator[Row]:
     yield "no-equals.mha", "no 'name = value'", b"NDims 3\0\n" + meta(raw)
     yield "skipped.mha", "bytes are missing", meta(raw, HeaderSize="999999")
     yield "many-channels.mha", "bytes are missing", meta(raw, ElementNumberOfChannels=str(10**9))
+    yield "no-spacing.mha", "its spacing is", meta(raw, ElementSpacing="0 0 0")
     yield "letters.mha", DAMAGED, meta(b"x" * 50_000, BinaryData="False")
     yield "elsewhere.mhd", "not there", meta(b"", ElementDataFile="gone.raw")
     yield "itself.mhd", "bytes are missing", meta(b"", ElementDataFile="itself.mhd")

@@ -82,6 +82,8 @@ def test_a_group_on_both_sides_of_a_split_is_noted(
     (parted / "train").rename(parted / "forest")
     (parted / "val").rename(parted / "town")
     known = ("--settings", tmp_path / "settings.yaml", "--steps", 1)
+    assert call("check", parted, "--holdout", "c0") == 0
+    assert "forest: some images of this group are trained on and some" in capsys.readouterr().err
     assert call("train", parted, "-o", tmp_path / "m", *known, "--holdout", "c0") == 0
     assert "forest: some images of this group are trained on and some" in capsys.readouterr().err
     assert call("train", parted, "-o", tmp_path / "n", *known, "--holdout", "town") == 0

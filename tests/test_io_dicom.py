@@ -328,6 +328,14 @@ def test_slices_within_rounding_are_even(tmp_path: Path) -> None:
     assert io.open(folder).spacing == pytest.approx((3, 0.8, 0.5))
 
 
+def test_floats_are_read(tmp_path: Path) -> None:
+    array = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 6)
+    made = header(np.zeros((5, 6), np.uint8), BitsAllocated=32, FloatPixelData=array.tobytes())
+    del made.PixelData, made.BitsStored, made.HighBit, made.PixelRepresentation
+    made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert np.array_equal(io.open(tmp_path / "a.dcm").data[()], array)
+
+
 @pytest.mark.parametrize("length", [0, 100, 140, 300, 900])
 def test_truncated_files_are_refused(
     series: Path, length: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]

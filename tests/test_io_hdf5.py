@@ -221,6 +221,33 @@ def test_a_link_inside_of_hdf5_is_followed(tmp_path: Path) -> None:
         io.open(tmp_path / "a.h5" / "loop")
 
 
+def test_what_lies_in_other_files_is_read(tmp_path: Path) -> None:
+    """Through links, and through virtual data sets of virtual ones."""
+    array = noise((5, 7))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["deep/raw"] = array
+        file["soft"] = h5py.SoftLink("deep")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("a.h5", "/soft")
+        both = h5py.VirtualLayout((10, 7), "u1")
+        both[:5] = both[5:] = h5py.VirtualSource("a.h5", "deep/raw", (5, 7))
+        file.create_virtual_dataset("both", both)
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        again = h5py.VirtualLayout((10, 7), "u1")
+        again[...] = h5py.VirtualSource("b.h5", "both", (10, 7))
+        file.create_virtual_dataset("again", again)
+    assert np.array_equal(io.open(tmp_path / "b.h5" / "link" / "raw").data[()], array)
+    for path in (tmp_path / "b.h5" / "both", tmp_path / "c.h5"):
+        assert np.array_equal(io.open(path).data[()], np.concatenate([array, array]))
+
+
+def test_names_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = noise((5, 7))
+        file[b"caf\xe9"] = noise((5, 7), seed=1)
+    assert np.array_equal(io.open(tmp_path / "a.h5").data[()], noise((5, 7)))
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".npz"])
 def test_damaged_files_are_named(tmp_path: Path, suffix: str) -> None:
     path = hold(tmp_path / f"a{suffix}", {"a": noise((50, 70))})

@@ -156,3 +156,11 @@ def test_complex_bands_are_refused(tmp_path: Path) -> None:
     path = mosaic(tmp_path / "m.vrt", [[("a.tif", 0)]], (9, 11), kinds=["CFloat32"])
     with pytest.raises(FormatError, match=r"m\.vrt has bands of the types complex64"):
         io.open(path)
+
+
+def test_a_file_may_be_shown_twice_and_through_another(tmp_path: Path) -> None:
+    array = noise((1, 6, 8))
+    write(tmp_path / "a.tif", array)
+    mosaic(tmp_path / "inner.xml", [[("a.tif", 0)]], (6, 8))
+    path = mosaic(tmp_path / "b.vrt", [[("inner.xml", 0)], [("inner.xml", 0)]], (6, 8))
+    assert np.array_equal(io.open(path).data[()], np.concatenate([array, array]))

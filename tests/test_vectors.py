@@ -25,6 +25,7 @@ from overtile.layouts import Pairs
 from overtile.settings import Settings, UNetSettings, WindowSettings
 from overtile.vectors.coco import unpack
 from overtile.vectors.drawing import UNLABELLED_OBJECT
+from overtile.vectors.geojson import parse_geojson
 from overtile.vectors.raster import Ellipse, Rings, Runs
 
 SQUARE = [[2, 3], [9, 3], [9, 8], [2, 8]]
@@ -786,3 +787,20 @@ def test_the_command_line_checks_annotations(tmp_path: Path) -> None:
         assert "is an object (up to 2 in a label)" in done.output
         done = run.invoke(app, ["check", *map(str, paths), "--labels-are", "classes"])
         assert "Each value is a class" in done.output
+
+
+def test_collections_inside_of_each_other_have_an_end(tmp_path: Path) -> None:
+    """Deeper than Python calls functions; the JSON of later versions may be."""
+    nested: Any = {"type": "Polygon", "coordinates": [SQUARE]}
+    for _ in range(5000):
+        nested = {"type": "GeometryCollection", "geometries": [nested]}
+    with pytest.raises(FormatError, match=r"is not as expected \(maximum recursion depth"):
+        parse_geojson(tmp_path / "a.geojson", [{"type": "Feature", "geometry": nested}])
+
+
+def test_names_of_very_many_digits_are_ordered(tmp_path: Path) -> None:
+    """Python makes no number of more than 4300 of them."""
+    shapes = [{"label": f"{n}" * 5000, "points": SQUARE} for n in (2, 1)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"shapes": shapes}))
+    assert set(np.unique(drawn(path))) == {0, 1}  # the first covers the second

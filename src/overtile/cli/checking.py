@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from overtile.cli.describing import say_recognised
 from overtile.cli.show import print_finding, print_table, say
 from overtile.doctor import Finding, Report, Row, examine
 from overtile.labels import LabelMeaning
-from overtile.layouts import Pairs, split
+from overtile.layouts import Pairs
 from overtile.report.check import write_check
 from overtile.settings import LabelSettings
-from overtile.text import shortened, shown
+from overtile.text import shortened
 
 VALUES_SHOWN, VALUES_PRINTED = 8, 3
 """So many values of a label, those with most pixels, stand on the page and in the terminal."""
@@ -28,10 +29,7 @@ def print_examination(
     overwrite: bool,
 ) -> bool:
     """Examine pairs, print and report what was found; whether training can start."""
-    say(pairs.describe())
-    _, held = split(pairs, holdout)
-    if held is not None:
-        say(f"{len(held)} held out: {shown(held.names)}.")
+    held = say_recognised(pairs, holdout)
     report = examine(pairs, labels, () if held is None else held.names)
     _print_rows(report)
     if report.meaning is not None:

@@ -1,8 +1,11 @@
-"""Sentences on a model that several commands print."""
+"""Sentences on data and on a model that several commands print."""
 
 from __future__ import annotations
 
+from overtile.cli.show import note, say
+from overtile.layouts import Pairs, split, straddling
 from overtile.model import Model
+from overtile.text import shown
 
 NO_SHARE = 0.9995
 """From here on a share would be printed as 100 %: all pixels are labelled, but for a few."""
@@ -30,3 +33,19 @@ def describe_objective(model: Model) -> str:
     part = f"the {100 * share:.3g} % of pixels that are labelled"
     over = "all pixels" if share >= NO_SHARE else part
     return f"{' + '.join(terms)}{binary} over {over}"
+
+
+def say_recognised(pairs: Pairs, holdout: str | None) -> Pairs | None:
+    """Print what was recognised and what is held out of it, before anything starts; the latter."""
+    say(pairs.describe())
+    kept, held = split(pairs, holdout)
+    if held is None:
+        return None
+    say(f"{len(held)} held out: {shown(held.names)}.")
+    if groups := straddling(kept, held):
+        note(
+            f"{shown(groups)}: some images of this group are trained on and some are held out. "
+            "Images of one group are alike, so that scores of these will look better than those "
+            "of new ones; --holdout takes names of groups."
+        )
+    return held

@@ -11,13 +11,12 @@ from overtile import jobs
 from overtile import model as storage
 from overtile.cli import STARTED
 from overtile.cli.changing import change
-from overtile.cli.describing import describe_classes, describe_objective
+from overtile.cli.describing import describe_classes, describe_objective, say_recognised
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
-from overtile.layouts import Pairs, split, straddling
+from overtile.layouts import Pairs
 from overtile.presets import Preset, resolve
 from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
-from overtile.text import shown
 from overtile.training.state import State
 
 
@@ -87,7 +86,7 @@ def run_training(
     pairs: Pairs, output: Path, settings: Settings, holdout: str | None, **options: Any
 ) -> None:
     """Say what will be learnt, train with a progress bar, and say what came of it."""
-    _describe(pairs, holdout)
+    say_recognised(pairs, holdout)
     with training_progress() as tell:
         made = jobs.train(
             pairs,
@@ -123,21 +122,6 @@ def run_training(
             f"--inexact, and 'overtile inspect {output}' names the layers."
         )
     say(made.model.normalisation.reason)
-
-
-def _describe(pairs: Pairs, holdout: str | None) -> None:
-    """What was recognised, and what is held out of it, before anything starts."""
-    say(pairs.describe())
-    kept, held = split(pairs, holdout)
-    if held is None:
-        return
-    say(f"{len(held)} held out: {shown(held.names)}.")
-    if groups := straddling(kept, held):
-        note(
-            f"{shown(groups)}: some images of this group are trained on and some are held out. "
-            "Images of one group are alike, so that scores of these will look better than those "
-            "of new ones; --holdout takes names of groups."
-        )
 
 
 def _read(file: Path) -> Settings:

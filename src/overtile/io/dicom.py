@@ -99,7 +99,7 @@ def open_dicom(path: Path, as_label: bool) -> Image:  # noqa: ARG001 - one contr
         data.axes,
         spacing,
         "" if spacing is None else "millimeter",
-        not (syntax.is_compressed or syntax.is_deflated),
+        not syntax.is_compressed,
         frame,
         tuple(filter(None, names)),
         source=path,

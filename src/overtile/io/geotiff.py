@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from overtile.errors import FormatError, optional
 from overtile.image import Colour, Georeference, Image
 from overtile.io.limits import check_memory
+from overtile.io.quiet import muted
 from overtile.io.rasters import lent
 from overtile.io.vrt import check_sources
 from overtile.io.windows import Window, resolve, size_of
@@ -69,8 +70,9 @@ def open_raster(path: Path, driver: str, as_label: bool) -> Image:
     MissingError
         Rasterio is not installed.
     """
-    raster = Raster(path, driver, as_label)
-    with raster.lent() as dataset:
+    with muted():  # of PROJ, which prints of places that it does not understand
+        raster = Raster(path, driver, as_label)
+    with muted(), raster.lent() as dataset:
         frame = _frame(dataset)
         names = tuple(dataset.descriptions[band - 1] or "" for band in raster.bands)
         colours = _palette(dataset) if as_label and len(raster.bands) == 1 else ()

@@ -37,7 +37,8 @@ def member_hdf5(path: Path, as_label: bool) -> Path:
         arrays = {}
 
         def note(name: str, node: Any) -> None:
-            if isinstance(node, h5py.Dataset) and node.shape is not None:
+            plain = isinstance(name, str)  # bytes where it is not UTF-8
+            if plain and isinstance(node, h5py.Dataset) and node.shape is not None:
                 arrays[name] = (node.shape, node.dtype)
 
         check_way(file, inside)

@@ -192,6 +192,8 @@ def _geometry(reader: Any, dimensions: int) -> tuple[tuple[float, float, float],
     space = min(dimensions, 3)
     turn = np.array(reader.GetDirection()).reshape(dimensions, dimensions)[:space, :space]
     sizes = np.array(reader.GetSpacing())[:space]
+    if not (np.isfinite(sizes).all() and sizes.all()):
+        raise ValueError(f"its spacing is {tuple(sizes.tolist())}, with which no pixel is read")
     matrix = np.eye(4)
     matrix[:space, :space] = turn * sizes
     matrix[:space, 3] = reader.GetOrigin()[:space]

@@ -48,8 +48,9 @@ def unreachable(url: Path, error: Exception) -> FormatError | MissingError:
             f"{url} cannot be reached: '{words}'. Check the address and the network, and what the "
             "server asks of who reads (fsspec's configuration)."
         )
+    why = "there is none" if isinstance(error, FileNotFoundError) else f"'{words}'"
     return FormatError(
-        f"{url} is no Zarr that can be read: '{words}'. Expected the URL of an OME-Zarr of version "
+        f"{url} is no Zarr that can be read: {why}. Expected the URL of an OME-Zarr of version "
         "0.4 or 0.5, such as https://host/image.zarr or s3://bucket/image.zarr."
     )
 

@@ -72,6 +72,8 @@ def read_pairlist(path: Path) -> Found:
         It cannot be read, its first line names no images and labels, or a file is not there.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise OSError("it is a pipe, a socket or a device")
         lines = path.read_text("utf-8-sig").splitlines()
         head, *table = csv.reader(lines, delimiter=_comma(lines[0])) if lines else [[""]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -74,6 +74,8 @@ def look(path: Path) -> Folder:
         else:
             known = entry.name.lower().endswith(suffixes) or io.is_known(inside)
             kind = images if known else others
+            if not known and not entry.is_file():  # reading a pipe would wait for its writer
+                continue
         kind.append(inside)
     return Folder(path, tuple(images), tuple(folders), tuple(others))
 

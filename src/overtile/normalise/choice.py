@@ -132,7 +132,7 @@ def _scheme(
         return "percentiles", f"because a few extreme pixels make up {rest} of their variance"
     alike = f"the contrast of most images lies within a factor of {factor:.1f} and "
     alike = alike if len(seen.deviations) >= FEWEST else ""
-    return "mean-std", f"because {alike}no few extreme pixels make up their variance"
+    return "mean-std", f"because {alike}their variance is not that of a few pixels"
 
 
 def _per_image(seen: _Seen, why: str) -> Normalisation:

@@ -122,6 +122,10 @@ def open(path: str | Path) -> dict[str, Annotations]:  # noqa: A001 - as io.open
     if form is None:
         known = ", ".join(suffix for form in FORMS for suffix in form.suffixes)
         raise FormatError(f"{path} is no file of annotations that Overtile knows: {known}.")
+    if path.exists() and not path.is_file():
+        raise FormatError(
+            f"{path} is a pipe, a socket or a device: expected a file with annotations in it."
+        )
     return form.read(path)
 
 

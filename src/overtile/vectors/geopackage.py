@@ -30,7 +30,9 @@ def read_geopackage(path: Path) -> dict[str, Annotations]:
     """
     pyogrio, shapely = optional("pyogrio", "geo"), optional("shapely", "geo")
     try:
-        meta, _, geometries, columns = pyogrio.raw.read(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what keeps it from being read is raised
+            meta, _, geometries, columns = pyogrio.raw.read(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise FormatError(f"{path} is no GeoPackage that can be read: {error}") from error
     if geometries is None:
