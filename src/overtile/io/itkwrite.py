@@ -37,6 +37,11 @@ TYPES = {
 """How NRRD and MetaImage call the types of numpy."""
 
 
+LONGEST_FIELD = 120
+"""Letters of a field: MetaIO reads 255 bytes, without looking whether there are more, and a letter
+may take two."""
+
+
 def write_nrrd(path: Path, image: Image, manner: Manner) -> None:
     """An image of any axes and type, its pixels compressed (gzip).
 
@@ -74,7 +79,8 @@ def write_nrrd(path: Path, image: Image, manner: Manner) -> None:
 def write_meta(path: Path, image: Image, manner: Manner) -> None:
     """An image of any axes and type, its pixels compressed (zlib), in one file for .mhd too.
 
-    Classes are named by a field `Classes`, channels by `Channels`.
+    Classes are named by a field `Classes`, channels by `Channels`; what is too long for one field
+    goes on in `Classes1`, `Classes2` ...
 
     Raises
     ------
@@ -98,7 +104,7 @@ def write_meta(path: Path, image: Image, manner: Manner) -> None:
         f"Offset = {_numbers(origin)}",
         f"ElementSpacing = {_numbers(lengths)}",
         f"DimSize = {' '.join(map(str, sizes))}",
-        *([f"{word} = {'; '.join(named)}"] if named else []),
+        *_fields(word, named),
         f"ElementNumberOfChannels = {channels}",
         f"ElementType = {_type_of(image)[1]}",
         "ElementDataFile = LOCAL",
@@ -113,6 +119,17 @@ def write_meta(path: Path, image: Image, manner: Manner) -> None:
         size += file.write(packer.flush())
         file.seek(len(before))
         file.write(f"{size:020}".encode())  # known at the end only, and readers need it
+
+
+def _fields(word: str, named: list[str]) -> list[str]:
+    """Fields of MetaIO with all names, none longer than it can read."""
+    texts: list[str] = []
+    for name in (name[:LONGEST_FIELD] for name in named):
+        if texts and len(texts[-1]) + len(name) + 2 <= LONGEST_FIELD:
+            texts[-1] += f"; {name}"
+        else:
+            texts.append(name)
+    return [f"{word}{number or ''} = {text}" for number, text in enumerate(texts)]
 
 
 def _named(image: Image, legend: Legend | None) -> list[str]:
