@@ -34,8 +34,11 @@ META_SIGNATURES = (b"ObjectTy", b"NDims", b"Comment ")
 NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
 """Without these lines a MetaImage is none."""
 
-META_LINE = re.compile(r"[A-Za-z]\w{0,99} *= *([-+.\dEe ]{0,900}|[^\x00-\x08\x0e-\x1f\x7f]{0,250})")
-"""MetaIO reads into fields of so many characters, and does not look whether they suffice."""
+META_LINE = re.compile(
+    r"Name *= *[^\x00-\x08\x0e-\x1f\x7f]{0,250}"
+    r"|(?!Name *=)[A-Za-z]\w{0,99} *= *[^\x00-\x08\x0e-\x1f\x7f]*"
+)
+"""MetaIO copies a name into 256 characters, and does not look whether they suffice."""
 
 NRRD_LINE = re.compile(r"#.*|[^:]*:=.*|(content|units):.*|.{0,500}")
 """SimpleITK writes other lines than these, if it does not understand them, over its own memory."""
