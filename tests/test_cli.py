@@ -316,3 +316,14 @@ def test_help_loads_no_torch(arguments: list[str]) -> None:
 
 def test_a_command_that_does_not_exist() -> None:
     assert call("fly") == 2
+
+
+def test_debug_shows_what_the_system_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "locked")
+
+    monkeypatch.setattr("overtile.layouts.pairs", refuse)
+    with pytest.raises(PermissionError, match="locked"):
+        main(["check", str(tmp_path), "--debug"])

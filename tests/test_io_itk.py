@@ -228,3 +228,11 @@ def test_numbers_that_are_no_pixels_are_refused(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         with pytest.raises(FormatError, match="cannot hold pixels of the type float16"):
             io.write(tmp_path / f"b{suffix}", Image(np.zeros((3, 4), np.float16), "yx"))
+
+
+def test_a_metaimage_without_sizes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    head = "ObjectType = Image\nNDims = 2\nElementSpacing = 1 1\nElementType = MET_UCHAR\n"
+    path.write_bytes(f"{head}ElementDataFile = LOCAL\n".encode() + bytes(9))
+    with pytest.raises(FormatError, match="its header lacks"):
+        io.open(path)

@@ -14,6 +14,7 @@ from overtile.errors import DataError, SettingsError
 from overtile.image import Image
 from overtile.labels import ClassHint
 from overtile.layouts.openers import Objects
+from overtile.layouts.pairlist import read_pairlist
 from overtile.layouts.table import recognise
 from overtile.layouts.tree import look
 
@@ -640,3 +641,9 @@ def test_gold_of_real_films(shared_data: Path) -> None:
 def test_several_real_data_sets_are_not_one(shared_data: Path) -> None:
     with pytest.raises(DataError, match=r"holds several data sets: .*camvid.*Give the one"):
         layouts.pairs(shared_data)
+
+
+def test_a_pipe_is_no_csv(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pairs.csv")
+    with pytest.raises(DataError, match="cannot be read as a CSV of pairs: it is a pipe"):
+        read_pairlist(tmp_path / "pairs.csv")

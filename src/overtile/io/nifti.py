@@ -37,6 +37,9 @@ from overtile.io.orientation import (
 from overtile.io.output import Manner
 from overtile.io.windows import Reordered, planes_in_order
 
+ROUGH = 1e-3
+"""Share of a voxel by which a qform may miss: near half a turn its quaternion is rough."""
+
 NIFTI_SIGNATURES = (
     *(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")),
     SIGNATURE,
@@ -301,7 +304,7 @@ def _new_header(image: Image, shape: tuple[int, ...], kind: np.dtype[Any]) -> An
         second = to_unit @ matrix_of(replace(image, frame=other))
         header.set_qform(second, _code(other), strip_shears=True)
         if frame.second is None and not np.allclose(
-            header.get_qform(), second, atol=SAME * max(voxel_sizes(second))
+            header.get_qform(), second, atol=ROUGH * max(voxel_sizes(second))
         ):
             header.set_qform(None, 0)  # a matrix with shears, which only the sform can hold
         header.set_sform(matrix, _code(frame))
