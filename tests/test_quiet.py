@@ -38,8 +38,8 @@ def test_threads_do_not_bring_back_what_another_mutes(capfd: pytest.CaptureFixtu
 def test_a_logger_says_nothing_and_what_it_would_say_is_given(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log = logging.getLogger("some.library")
-    with quiet("some.library") as unsaid:
+    log = logging.getLogger("some.reader")
+    with quiet("some.reader") as unsaid:
         log.warning("%d bytes are missing", 3)
     log.warning("heard")
     assert unsaid == ["3 bytes are missing"]

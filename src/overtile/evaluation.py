@@ -14,7 +14,6 @@ from overtile.image import Image
 from overtile.labels import IGNORE, Label, LabelMeaning, with_unseen
 from overtile.layouts import Pair, Pairs, check_pair
 from overtile.missing import find_missing
-from overtile.planes import of_plane
 
 Predict = Callable[[Image], NDArray[np.float32]]
 """From an image of the axes (c *space) to probabilities (k *space)."""
@@ -151,9 +150,9 @@ class _Tally:
 
 def _count(pair: Pair, meaning: LabelMeaning, predict: Predict, find: Find) -> _Tally:
     assert pair.label is not None
-    image, label = pair.image.read(), pair.read_label()
+    whole, label = pair.image.read_image(), pair.read_label()
+    image = np.asarray(whole.data)
     check_pair(pair.name, image, label)
-    whole = of_plane(image, pair.image.open())
     likely = predict(whole)
     truth, objects = known_truth(meaning, image, label)
     found = find(likely, whole) if meaning.kind == "instances" else objects

@@ -168,13 +168,11 @@ def train(
 
 def _pixel_size(pairs: Pairs, settings: Settings) -> PixelSize:
     """What the settings say that all images are brought to."""
-    common = layouts.common_pixel_size(pairs)
-    if settings.spacing is None or settings.spacing == "common":
-        return common
     sizes = settings.spacing
-    return PixelSize(
-        sizes if isinstance(sizes, tuple) else (sizes,) * pairs.dimensions, common.unit
-    )
+    if sizes is None or sizes == "common":
+        return layouts.common_pixel_size(pairs)
+    sizes = sizes if isinstance(sizes, tuple) else (sizes,) * pairs.dimensions
+    return PixelSize(sizes, pairs[0].image.open().unit)
 
 
 def _name_of(start: str | Path | Model | None) -> str:

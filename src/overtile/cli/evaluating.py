@@ -15,7 +15,6 @@ from overtile.dataset import digest
 from overtile.evaluation import Evaluation, known_truth
 from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs, bring_to
-from overtile.planes import of_plane
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter
 from overtile.settings import to_yaml
@@ -134,8 +133,8 @@ def _examples(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation) -> lis
 def _example(segmenter: Segmenter, pairs: Pairs, evaluation: Evaluation, place: int) -> Example:
     pair, row = pairs[place], evaluation.rows[place]
     assert pair.label is not None
-    image, label = pair.image.read(), pair.read_label()
-    whole = of_plane(image, pair.image.open())
+    whole, label = pair.image.read_image(), pair.read_label()
+    image = np.asarray(whole.data)
     likely = segmenter.probabilities(whole)
     meaning, overlap = evaluation.meaning, segmenter.model.classes.overlap
     known, objects = known_truth(meaning, image, label)

@@ -14,7 +14,8 @@ from overtile.io.dicomseg import check_seg, write_seg
 from overtile.io.geotiff import open_vrt
 from overtile.io.itk import META_SIGNATURES, NRRD_SIGNATURES, open_itk
 from overtile.io.itkwrite import write_meta, write_nrrd
-from overtile.io.nifti import NIFTI_SIGNATURES, open_nifti, write_nifti
+from overtile.io.nifti import NIFTI_SIGNATURES, open_nifti
+from overtile.io.niftiwrite import write_nifti
 from overtile.io.npy import create_npy, open_npy, reopen_npy
 from overtile.io.omezarr import create_zarr, finish_zarr, open_zarr, reopen_zarr
 from overtile.io.output import Content, Manner

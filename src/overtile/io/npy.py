@@ -61,8 +61,8 @@ def named(path: Path, data: Sliceable, fortran: bool, by_window: bool = True) ->
 def create_npy(
     path: Path,
     like: Image,
-    block: tuple[int, ...],  # noqa: ARG001
-    manner: Manner,  # noqa: ARG001
+    block: tuple[int, ...],  # noqa: ARG001 - one contract for all formats: any part may be written
+    manner: Manner,  # noqa: ARG001 - and it holds nothing beside the pixels
 ) -> NpyFile:
     """A new .npy of the shape and type of an image, full of zeros that take no room yet."""
     shape, kind = tuple(like.data.shape), pixel_type(np.dtype(like.data.dtype), "<")

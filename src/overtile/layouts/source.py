@@ -21,7 +21,7 @@ from overtile.errors import DataError
 from overtile.image import Image, as_image
 from overtile.labels import Label
 from overtile.layouts.tree import is_there
-from overtile.planes import Planes
+from overtile.planes import Planes, of_plane
 from overtile.resample import PixelSize, factors, rescaled
 from overtile.text import as_text
 
@@ -128,6 +128,11 @@ class Source:
     def read(self) -> NDArray[Any]:
         """The pixels of an image (c *space), in their own type; space is y x, or z y x."""
         return self._whole(self.open())
+
+    def read_image(self) -> Image:
+        """The same with its axes and the size of its pixels; the file is opened once for both."""
+        image = self.open()
+        return of_plane(self._whole(image), image)
 
     def read_label(self, like: Source) -> Label:
         """The label, of the image `like`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,15 +49,26 @@ def _median(
     return tuple(np.median(known, axis=0).tolist())
 
 
-def _read(pair: Pair) -> tuple[NDArray[Any], Label]:
-    return pair.image.read(), pair.read_label()
+@dataclass(frozen=True)
+class _Read:
+    """An image with its label, as they were read."""
+
+    image: NDArray[Any]
+    spacing: tuple[float, ...] | None
+    label: Label
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return self.image.nbytes + self.label.values.nbytes
 
 
-def _size_of_read(read: tuple[NDArray[Any], Label]) -> int:
-    return read[0].nbytes + read[1].values.nbytes
+def _read(pair: Pair) -> _Read:
+    image = pair.image.read_image()
+    return _Read(np.asarray(image.data), image.spacing, pair.read_label())
 
 
-def _size(made: Case | Example) -> int:
+def _size(made: _Read | Case | Example) -> int:
     return made.size
 
 
@@ -89,7 +101,7 @@ class TrainingData:
         self._kinds: set[np.dtype[Any]] = set()
         free = int(KEPT_SHARE * free_memory())
         self.room = Room(free if settings.kept_mib is None else settings.kept_mib * 2**20)
-        read = Kept(len(pairs), lambda place: _read(pairs[place]), _size_of_read, self.room)
+        read = Kept(len(pairs), lambda place: _read(pairs[place]), _size, self.room)
         self.meaning = understand(
             self._labels(pairs, read),
             settings.labels.kind,
@@ -99,7 +111,8 @@ class TrainingData:
         weighing = settings.pixel_weight
 
         def make_case(place: int) -> Case:
-            return understood(*read.take(place), self.meaning, weighing)
+            one = read.take(place)
+            return understood(one.image, one.label, self.meaning, weighing)
 
         cases = Kept(len(pairs), make_case, _size, self.room)
         labelled_px, areas = [], []
@@ -127,18 +140,17 @@ class TrainingData:
         )
         self.normalisations = self._of_each()
 
-    def _labels(self, pairs: Pairs, read: Sequence[tuple[NDArray[Any], Label]]) -> Iterator[Label]:
+    def _labels(self, pairs: Pairs, read: Sequence[_Read]) -> Iterator[Label]:
         """All labels, while the images are looked at."""
         stated, counts = [], set()
-        for place, (image, label) in enumerate(read):
-            pair = pairs[place]
-            check_pair(pair.name, image, label)
-            stated.append(pair.image.open().spacing)
-            counts.add(len(image))
-            self.digests[pair.name] = digest(image)
-            self.shapes.append(image.shape[1:])
-            self._kinds.add(image.dtype)
-            yield label
+        for pair, one in zip(pairs, read, strict=True):
+            check_pair(pair.name, one.image, one.label)
+            stated.append(one.spacing)
+            counts.add(len(one.image))
+            self.digests[pair.name] = digest(one.image)
+            self.shapes.append(one.image.shape[1:])
+            self._kinds.add(one.image.dtype)
+            yield one.label
         if len(counts) > 1:
             raise DataError(
                 f"The images have {' and '.join(map(str, sorted(counts)))} channels: expected the "
@@ -148,8 +160,10 @@ class TrainingData:
         self.spacing = _median(stated, pairs.dimensions)
 
     def _of_each(self) -> Sequence[Normalisation]:
-        """What normalises each example, measured when it is first asked for."""
+        """What normalises each example: of each by itself, measured when it is first asked for."""
         whole, examples = self.normalisation, self.examples
+        if whole.scheme != "per-image":
+            return [whole] * len(examples)
         return Kept(len(examples), lambda n: whole.of(examples[n].image), lambda _: 0, self.room)
 
     @property
