@@ -47,6 +47,20 @@ def test_so_it_is_of_two_files(tmp_path: Path) -> None:
     assert np.array_equal(pair.image.read(), IMAGES[1])
 
 
+def test_pages_are_classes_where_the_image_is_one_page(tmp_path: Path) -> None:
+    layers = np.stack([LABELS > 0, IMAGES[:, 0] > 300], axis=1)
+    for number, image in enumerate(IMAGES[:, 0]):
+        tifffile.imwrite(tmp_path / f"{number}.tif", image)
+        tifffile.imwrite(tmp_path / f"{number}_mask.tif", layers[number].astype(np.uint8))
+    found = layouts.pairs(tmp_path)
+    assert "the pages of a label are classes" in found.describe()
+    for pair, layer in zip(found, layers, strict=True):
+        assert pair.read_label().coding == "channels"
+        assert np.array_equal(pair.read_label().values, layer)
+    meaning = overtile.train(found, steps=1, settings=SMALL).meaning
+    assert (meaning.kind, len(meaning.names)) == ("multilabel", 2)
+
+
 def test_a_label_for_each_page_is_one_of_a_stack(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", IMAGES[0])
     tifffile.imwrite(tmp_path / "b.tif", LABELS[[0, 1, 2, 0, 1]])

@@ -182,6 +182,13 @@ def test_infinite_values_are_an_error() -> None:
     assert found.rows[1].high <= 255
 
 
+def test_a_set_of_constant_images_cannot_be_learnt_from() -> None:
+    _, labels = good()
+    found = report([np.full(SHAPE, 7, np.uint8)] * 4, labels)
+    assert not found.ok
+    assert "All images are constant." in [each.found for each in found.findings]
+
+
 def test_missing_pixels_are_told() -> None:
     images, labels = good()
     images = [image.astype(np.float32) for image in images]

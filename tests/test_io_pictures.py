@@ -122,6 +122,20 @@ def test_pngs_are_read_as_libpng_reads_them(
     assert np.array_equal(pixels_of(io.open(path)), want[..., : samples - 1 + samples % 2])
 
 
+@pytest.mark.parametrize("kind", [RGBA, GRAY_ALPHA])
+def test_a_label_drawn_on_nothing_is_its_alpha(tmp_path: Path, kind: int) -> None:
+    mask = np.random.default_rng(0).choice([0, 255], (5, 7)).astype(np.uint8)
+    array = np.full((5, 7, SAMPLES[kind]), 9, np.uint8)
+    array[..., -1] = mask
+    (tmp_path / "a.png").write_bytes(png(array, 8, kind))
+    assert np.array_equal(io.open(tmp_path / "a.png", as_label=True).data[()], mask)
+    assert (np.asarray(io.open(tmp_path / "a.png").data[()]) == 9).all()
+    array[0, 0, 0] = 8  # colours that differ are what was drawn
+    (tmp_path / "b.png").write_bytes(png(array, 8, kind))
+    drawn = np.asarray(io.open(tmp_path / "b.png", as_label=True).data[()])
+    assert np.array_equal(np.unique(drawn), [8, 9])
+
+
 def test_a_label_in_colour_with_opaque_alpha_has_three_channels(tmp_path: Path) -> None:
     array = draw(RGBA, 8, (5, 7), 0)
     array[..., 3] = 255

@@ -22,7 +22,15 @@ In the hippocampi of the Decathlon it is 0.95."""
 
 
 def compare_images(rows: Iterable[Row]) -> Iterator[Finding]:
-    """Different numbers of channels, different types."""
+    """Different numbers of channels, different types, nothing in any of them."""
+    rows = list(rows)
+    if rows and all(row.low == row.high for row in rows):
+        yield Finding(
+            "error",
+            "",
+            "All images are constant.",
+            "Give images that show something: export them again.",
+        )
     channels, kinds = defaultdict(list), defaultdict(list)
     for row in rows:
         channels[f"{row.channels} channel{'s' * (row.channels > 1)}"].append(row.name)

@@ -37,7 +37,8 @@ UNNAMED = (128, 128, 128)
 def open_png(path: Path, as_label: bool) -> Image:
     """A PNG, read whole: (y x), or (c y x) for RGB.
 
-    Alpha is left out, transparent or not: a pixel has the colour that lies under it. Palette images
+    Alpha is left out, transparent or not: a pixel has the colour that lies under it; but a label in
+    a single colour, drawn on nothing, is its alpha. Palette images
     give their colours; for a label they give the indices, and the image has the palette. 1-bit
     images give 0 and 255, as most programs that write them mean it. Gray values of 2 and 4 bits are
     spread over 0 to 255 as the standard asks, but given as they are for a label. Of an animation
@@ -58,6 +59,9 @@ def open_png(path: Path, as_label: bool) -> Image:
     pixels = _pixels(picture)
     if as_label and colour_type == GRAY and depth in (2, 4):
         pixels = pixels // (255 // (2**depth - 1))
+    if as_label and picture.mode in ("LA", "RGBA") and not np.ptp(pixels, axis=(0, 1)).any():
+        alpha = np.asarray(picture)[..., -1]
+        pixels = alpha if np.ptp(alpha) else pixels
     return _as_planes(pixels)
 
 

@@ -30,8 +30,6 @@ from overtile.layouts.tree import check_reachable, is_there, look
 from overtile.text import as_text, shown
 from overtile.vectors import Drawing
 
-BANDS = "the pages of an image are its channels"
-
 MOST_FILES = 3
 """Of a label in more files than this, the folder is named and not the first of them."""
 
@@ -118,10 +116,10 @@ def _by_position(images: Content, labels: Content, dimensions: int | None) -> Pa
     """The planes of files, arrays or lists, one after the other."""
     dimensions = dimensions or (3 if _first_is_volume(images) else 2)
     if dimensions == 2 and isinstance(images, PathLike) and isinstance(labels, PathLike):
-        left_file, right_file = io.place(images), io.place(labels)
-        if _are_bands(left_file, right_file):
-            row = Row(io.stem_of(left_file), left_file, right_file)
-            return _of_found(Found((row,), "paired by position"), dimensions)
+        row = Row(io.stem_of(io.place(images)), io.place(images), io.place(labels))
+        found = Found((row,), "paired by position")
+        if _with_bands(found, dimensions) is not found:
+            return _of_found(found, dimensions)
     left = list_planes(images, is_label=False, dimensions=dimensions)
     right = list_planes(labels, is_label=True, dimensions=dimensions)
     check_lengths([image for _, image in left], [label for _, label in right])
@@ -161,25 +159,35 @@ def _of_found(
 
 
 def _with_bands(found: Found, dimensions: int) -> Found:
-    """What was found, where images of several pages have labels of one: the pages are channels."""
+    """What was found, where one of image and label has several pages and the other a single one.
+
+    The pages are then channels of the image, or a class each of the label.
+    """
     first = found.rows[0]
     if dimensions == 3 or not isinstance(first.image, Path) or not isinstance(first.label, Path):
         return found
-    if not _are_bands(first.image, first.label):
-        return found
-    rows = tuple(
-        replace(row, image=Bands(row.image) if isinstance(row.image, Path) else row.image)
-        for row in found.rows
-    )
-    return replace(found, rows=rows, how=f"{found.how}; {BANDS}")
+    image, label = (_count_pages(path, path is first.label) for path in (first.image, first.label))
+    if image > 1 == label:
+        rows = tuple(
+            replace(row, image=Bands(row.image) if isinstance(row.image, Path) else row.image)
+            for row in found.rows
+        )
+        return replace(found, rows=rows, how=f"{found.how}; the pages of an image are its channels")
+    if label > 1 == image:
+        rows = tuple(
+            replace(row, label=Bands(row.label) if isinstance(row.label, Path) else row.label)
+            for row in found.rows
+        )
+        return replace(found, rows=rows, how=f"{found.how}; the pages of a label are classes")
+    return found
 
 
-def _are_bands(image: Path, label: Path) -> bool:
-    """Whether the pages of an image must be its channels, since its label is a single plane."""
-    if not io.format_of(image).stacks:
-        return False
-    count = [len(file_planes(path, "", place == 1, 2)) for place, path in enumerate((image, label))]
-    return count[0] > 1 == count[1] and io.open(image).axes in ("zyx", "tyx")
+def _count_pages(path: Path, is_label: bool) -> int:
+    """How many planes a file holds; 0 where they cannot be channels, being more than a stack."""
+    planes = file_planes(path, "", is_label, 2)
+    if len(planes) == 1:
+        return 1
+    return len(planes) if planes[0].open().axes in ("zyx", "tyx") else 0
 
 
 def _members(found: Found, root: Path | None, dimensions: int) -> tuple[Pair, ...]:
