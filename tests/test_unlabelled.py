@@ -13,7 +13,7 @@ import overtile
 from overtile import io
 from overtile.cli import main
 from overtile.cli.listing import list_jobs
-from overtile.errors import DataError
+from overtile.errors import DataError, FormatError
 from overtile.image import Image
 from overtile.layouts import channel_files, find_images, open_channels
 from overtile.settings import Settings, UNetSettings, WindowSettings
@@ -129,3 +129,6 @@ def test_modalities_in_files_are_predicted_as_one_image(tmp_path: Path) -> None:
         assert np.array_equal(file.affine, np.diag([2, 2, 3, 1]))
         want = segmenter.predict(Image(modalities, "czyx"))
         assert np.array_equal(np.asarray(file.dataobj).T, want)
+    with pytest.raises(FormatError, match="would be classes in 8 planes"):
+        segmenter.predict_file(images / "one_0000.nii.gz", tmp_path / "a.png")
+    assert not list(tmp_path.glob("a.png*"))

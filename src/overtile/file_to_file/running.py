@@ -89,7 +89,7 @@ class FilePrediction:
         self.result = Result(output, form, options.content, axes, shape, self.image, classes)
         self.staged = self.planes.axes_of(channels_of(predictor.model, self.kind))
         self.journal = Journal(output)
-        check_format(output, form, options.content, len(self.planes) * (layers or 1))
+        check_format(output, form, options.content, math.prod(shape[:-2]))
         self.result.check()
         check_executor(options, predictor, self._pixels_path(self.kind))
         check_begun(self.journal, options)
