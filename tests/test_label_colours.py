@@ -228,6 +228,14 @@ class TestTold:
         assert meaning.class_map(label).tolist() == [[0, 1, -1, -1, 1]]
         assert "7 (void) = not labelled" in meaning.reason
 
+    def test_only_background_is_black(self) -> None:
+        label = np.array([[0, 1, 2, 1]])
+        streets = Hints((ClassHint("sky", 0), ClassHint("road", 1), ClassHint("tree", 2)))
+        colours = understand([label], "classes", streets).colours
+        assert len(set(colours)) == 3
+        assert (0, 0, 0) not in colours
+        assert understand([label]).colours[0] == (0, 0, 0)
+
     def test_the_background_is_the_first_class(self) -> None:
         hints = Hints((ClassHint("cell", 0), ClassHint("Background", 9), ClassHint("dog", 4)))
         label = np.array([[0, 9, 9, 0, 5]])

@@ -138,7 +138,7 @@ def _meaning(
         tuple(values),
         names,
         _reason(kind, table, dict(zip(values, names, strict=True)), sorted(ignored), rare),
-        _colours(table, values),
+        _colours(table, values, background),
         coding=table.coding,
         ignored=tuple(dict.fromkeys((*sorted((*ignored, *rare)), *also))),
         background=None if background is None else 0,
@@ -174,13 +174,13 @@ def _names(kind: Kind, table: ValueTable, values: list[int]) -> tuple[str, ...]:
     )
 
 
-def _colours(table: ValueTable, values: list[int]) -> tuple[Colour, ...]:
-    """Those of the labels; of numbers those that are told, or default ones."""
+def _colours(table: ValueTable, values: list[int], background: int | None) -> tuple[Colour, ...]:
+    """Those of the labels; of numbers those that are told, or default ones: background is black."""
     codes = [table.code(value) for value in values]
     told = {hint.value: hint.colour for hint in table.said.hints.classes if hint.colour is not None}
     if None not in codes:
         return tuple(colour_of(code) for code in codes if code is not None)
-    default = default_colours(len(values))
+    default = default_colours(len(values) + 1)[background is None :][: len(values)]
     return tuple(told.get(value, colour) for value, colour in zip(values, default, strict=True))
 
 
@@ -225,6 +225,7 @@ def _disagreement(table: ValueTable, names: dict[int, str]) -> str:
 
 
 def _first(listed: Iterable[str]) -> str:
-    """The first of them, and that there are more."""
+    """The first of them, and how many more there are."""
     listed = list(listed)
-    return ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + more
