@@ -19,7 +19,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(BIN)/python $(PIP_INSTALL) --editable '.[dev,zarr,onnx,openvino,distributed,encoders,geo,medical,itk,hdf5]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[dev,zarr,onnx,openvino,distributed,encoders,geo,medical,itk,hdf5,tune,track]'
 	touch $@
 
 demo: .venv/ready

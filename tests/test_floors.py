@@ -63,6 +63,7 @@ DOORS = {
     "SimpleITK": {"io"},
     "h5py": {"io"},
     "fsspec": {"io"},
+    "optuna": {"search"},
 }
 NO_TORCH_BELOW = 3
 FREE_OF_TORCH = {
