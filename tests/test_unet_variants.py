@@ -16,7 +16,7 @@ from overtile.geometry import Field
 from overtile.networks import NETWORKS, UNet, UNet3D, build
 from overtile.networks.blocks import initialise
 from overtile.networks.summary import summarise
-from overtile.networks.upsampling import shuffle
+from overtile.networks.upsampling import shuffle, unshuffle
 from overtile.settings import UNet3DSettings, UNetSettings
 from overtile.tileable import breakers, tiling_error
 
@@ -41,6 +41,10 @@ VARIANTS: list[dict[str, Any]] = [
     {"dimensions": 3, "strides": ((1, 2, 2),), "depth": 1, "up": "nearest"},
     {"dimensions": 3, "depth": 1, "padding": "same", "up": "unpool"},
     {"dimensions": 3, "depth": 1, "padding": "same", "up": "shuffle"},
+    {"stem": (2, 2), "norm": "batch"},
+    {"stem": (2, 2), "padding": "same", "up": "bilinear"},
+    {"stem": (1, 3), "padding": "same", "block": "residual", "depth": 1},
+    {"dimensions": 3, "depth": 1, "padding": "same", "stem": (1, 2, 2)},
     *[{"activation": name} for name in ("leaky-relu", "elu", "silu", "gelu")],
 ]
 
@@ -95,6 +99,21 @@ class TestUpSampling:
         random = torch.Generator().manual_seed(seed)
         features = torch.randn(2, channels * factor**2, 3, 4, generator=random)
         assert torch.equal(shuffle(features, (factor, factor)), F.pixel_shuffle(features, factor))
+
+    @given(st.sampled_from([(2, 2), (1, 3), (3, 1, 2)]), st.integers(1, 3), st.integers(1, 3))
+    @settings(max_examples=20, deadline=None)
+    def test_unshuffle_undoes_it(self, stride: tuple[int, ...], channels: int, cells: int) -> None:
+        features = torch.randn(2, channels, *[cells * side for side in stride])
+        assert torch.equal(shuffle(unshuffle(features, stride), stride), features)
+        if stride == (2, 2):
+            assert torch.equal(unshuffle(features, stride), F.pixel_unshuffle(features, 2))
+
+    def test_a_stem_shifts_the_logits_of_every_pixel(self) -> None:
+        network = UNet(depth=1, base_channels=2, padding="same", stem=(2, 1), dropout=0)
+        image, shift = torch.randn(1, 1, 8, 8), torch.tensor([0.5, -2.0])
+        before = network(image)
+        network.shift_logits(shift)
+        assert torch.allclose(network(image), before + shift.view(1, 2, 1, 1), atol=1e-6)
 
     def test_shuffle_in_three_dimensions_by_definition(self) -> None:
         stride = (1, 3, 2)
@@ -161,6 +180,11 @@ class TestInitialisation:
     ("given", "says"),
     [
         ({"padding": "valid", "up": "unpool"}, r"'unpool' .* use padding 'same', or another up"),
+        ({"stem": (2, 2, 2)}, r"stem \[2, 2, 2\] does not fit 2 axes: .* such as \[2, 2\]"),
+        (
+            {"stem": (2, 2), "padding": "same", "meet": "pad"},
+            r"a stem takes only sizes that it divides: use meet 'crop', or no stem",
+        ),
         ({"padding": "valid", "meet": "pad"}, r"zeros inside the output .* use 'crop', or padding"),
         ({"strides": ((2, 2),)}, r"strides \[\[2, 2\]\] do not fit 4 poolings of 2 axes"),
         ({"depth": 1, "strides": ((2, 2, 2),)}, r"such as \[\[2, 2\]\]"),

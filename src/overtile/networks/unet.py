@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from overtile.errors import SizeError
 from overtile.geometry import Field
 from overtile.networks.blocks import POOLING, Block, centre, convolution, padded
 from overtile.networks.network import Network
-from overtile.networks.upsampling import up_sampling
+from overtile.networks.upsampling import shuffle, unshuffle, up_sampling
 from overtile.settings import NetworkSettings, UNet3DSettings, UNetSettings
 
 
@@ -42,13 +43,16 @@ class UNet(Network):
         super().__init__(settings, **values)
         chosen = self.settings
         strides, late = chosen.poolings, chosen.widening == "before-pooling"
+        self.together = math.prod(chosen.stem or ())
         skipped = [chosen.base_channels * 2**level for level in range(chosen.depth + 1)]
         if late:
             skipped = [2 * count for count in skipped]
         residual = chosen.block == "residual"
         self.down = nn.ModuleList(
             Block(chosen, before, after, after // 2 if late else None, residual=residual)
-            for before, after in zip([chosen.channels, *skipped], skipped, strict=False)
+            for before, after in zip(
+                [chosen.channels * self.together, *skipped], skipped, strict=False
+            )
         )
         unpools = chosen.up == "unpool"
         self.pool = nn.ModuleList(
@@ -63,7 +67,7 @@ class UNet(Network):
             joined = raised + here if chosen.skip == "concatenate" else raised
             self.up.append(up_sampling(chosen, below, raised, strides[level]))
             self.merge.append(Block(chosen, joined, here, residual=residual))
-        self.head = convolution(chosen, skipped[0], chosen.classes, 1)
+        self.head = convolution(chosen, skipped[0], chosen.classes * self.together, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (b classes *out) of images (b channels *space).
@@ -74,8 +78,8 @@ class UNet(Network):
             The network has no output for this size, or another number of axes or channels.
         """
         self.check(image)
-        skips, places = [], []
-        features = self.down[0](image)
+        skips, places, stem = [], [], self.settings.stem
+        features = self.down[0](unshuffle(image, stem) if stem else image)
         for pool, block in zip(self.pool, list(self.down)[1:], strict=True):
             skips.append(features)
             features = pool(features)
@@ -89,7 +93,12 @@ class UNet(Network):
             features = up(features, places.pop(), skip.shape[2:]) if places else up(features)
             features = merge(self._join(skip, features))
         logits: Tensor = self.head(features)
-        return logits
+        return shuffle(logits, stem) if stem else logits
+
+    @torch.no_grad()
+    def shift_logits(self, shift: Tensor) -> None:
+        """Add a constant (classes) to the logits of each class, at every pixel of the stem."""
+        super().shift_logits(shift.repeat_interleave(self.together))
 
     def _join(self, skip: Tensor, raised: Tensor) -> Tensor:
         """The two maps that meet at a skip, made equally large, as one."""

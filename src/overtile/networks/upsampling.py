@@ -88,6 +88,17 @@ def shuffle(features: Tensor, stride: Stride) -> Tensor:
     return parts
 
 
+def unshuffle(features: Tensor, stride: Stride) -> Tensor:
+    """(b c *space) as (b c prod(stride) *smaller): the inverse of `shuffle`."""
+    dimensions = len(stride)
+    parts = features
+    for axis in reversed(range(dimensions)):
+        parts = parts.unflatten(2 + axis, (-1, stride[axis]))  # type: ignore[no-untyped-call]
+    # b c (size, offset) for each axis  ->  b c (offsets) (space)
+    order = [3 + 2 * n for n in range(dimensions)] + [2 + 2 * n for n in range(dimensions)]
+    return parts.permute(0, 1, *order).flatten(1, 1 + dimensions)
+
+
 class Unpool(nn.Module):
     """A convolution, then every value where the pooling of this level found the maximum.
 

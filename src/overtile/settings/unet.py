@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from overtile.settings.networks import ConvolutionSettings, Padding, Share, Whole
+from overtile.settings.networks import ConvolutionSettings, Padding, Share, Stride, Whole
 
 
 class UNetSettings(ConvolutionSettings):
@@ -38,6 +38,10 @@ class UNetSettings(ConvolutionSettings):
     meet
         How two maps whose sizes differ meet at a skip: ``crop`` the larger (the paper), or ``pad``
         the smaller with zeros, which lets a same-padded network take any size as large as its grid.
+    stem
+        Pixels along each axis, such as [2, 2], that the network takes as one: their values are
+        channels at its beginning, and its logits become pixels at its end (Shi et al. 2016). It
+        then computes on smaller maps, where processors are faster. By default each by itself.
     dropout
         At the end of the contracting path.
     """
@@ -50,6 +54,7 @@ class UNetSettings(ConvolutionSettings):
     up_bias: bool = True
     skip: Literal["concatenate", "add", "none"] = "concatenate"
     meet: Literal["crop", "pad"] = "crop"
+    stem: Stride | None = None
     dropout: Share = 0.5
 
     @model_validator(mode="after")
@@ -63,6 +68,20 @@ class UNetSettings(ConvolutionSettings):
             raise ValueError(
                 "meet 'pad' would put zeros inside the output of a valid network: use 'crop', or "
                 "padding 'same'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stem_fits(self) -> Self:
+        if self.stem is not None and len(self.stem) != self.dimensions:
+            raise ValueError(
+                f"stem {list(self.stem)} does not fit {self.dimensions} axes: give one number for "
+                f"each, such as {[2] * self.dimensions}"
+            )
+        if self.stem is not None and self.meet == "pad":
+            raise ValueError(
+                "meet 'pad' is for sizes that do not fit the poolings, and a stem takes only sizes "
+                "that it divides: use meet 'crop', or no stem"
             )
         return self
 
