@@ -21,8 +21,13 @@ UNLIKE = 8
 5.6 in DSB 2018 (fluorescence and bright field mixed), and in the MR volumes of hippocampi 9 in the
 first ten and 3600 in all."""
 
+WITHIN = 0.5
+"""A median deviation of the images below this share of that of all pixels: a normalised image
+would hardly vary. It is 0.79 and more in sets of one kind of image, and 0.23 in DSB 2018, where
+each image by itself raised the average precision from 0.53 to 0.68 in the same 400 steps."""
+
 FEWEST = 4
-"""Images from which that can be told."""
+"""Images from which either can be told."""
 
 HEAVY = 0.5
 """Clipped intensities with less than this share of the deviation: the rest is due to a few pixels.
@@ -60,8 +65,9 @@ def choose_normalisation(
         another class than the first (*space). Missing pixels are left out.
     settings
         The scheme, or ``auto``: a fixed window for CT; each image by itself for MR, and where the
-        contrast of images differs by more than a factor of 8; percentiles where a few pixels make
-        up more than half of the deviation; else mean and deviation.
+        contrast of images differs by more than a factor of 8, or is less than half of that of the
+        set, because images differ mostly in brightness; percentiles where a few pixels make up more
+        than half of the deviation; else mean and deviation.
     modalities
         What made the channels, where the data set says it: "CT", "MRI", "T1".
 
@@ -125,6 +131,10 @@ def _scheme(
     if factor > UNLIKE:
         why = f"because the deviations of the training images differ {factor:.0f}-fold"
         return "per-image", f"{why} and so have no common unit"
+    within = seen.within()
+    if within < WITHIN:
+        why = f"because a typical image varies by {within:.0%} of what the whole set does"
+        return "per-image", why
     _, std = seen.values.clipped(seen.clip(settings, "any"))
     share = std / seen.all.std
     if 0 < share.min() < HEAVY:
@@ -258,12 +268,26 @@ class _Seen:
         The 90th percentile of all images over the 10th, in the channel where it is largest; 1 of
         too few images.
         """
-        deviations = np.array(self.deviations)
-        deviations = deviations[(deviations > 0).all(axis=1)]
+        deviations = self._deviations()
         if len(deviations) < FEWEST:
             return 1.0
         low, high = np.percentile(deviations, (10, 90), axis=0)
         return float((high / low).max())
+
+    def within(self) -> float:
+        """The median deviation of the images as a share of that of all pixels.
+
+        In the channel where it is smallest; 1 of too few images.
+        """
+        deviations = self._deviations()
+        if len(deviations) < FEWEST:
+            return 1.0
+        return float((np.median(deviations, axis=0) / self.all.std).min())
+
+    def _deviations(self) -> NDArray[np.float64]:
+        """Of the images that vary in every channel (n c)."""
+        deviations = np.array(self.deviations)
+        return deviations[(deviations > 0).all(axis=1)]
 
     def clip(
         self, settings: NormalisationSettings, of: Literal["any", "labelled"]
