@@ -228,11 +228,13 @@ class TestEvaluation:
             both = (found[number] & part[number]).sum()
             one = (found[number] | part[number]).sum()
             assert scores[f"IoU {name}"] == pytest.approx(both / one)
+            share = both / part[number].sum()
+            assert scores[f"accuracy {name}"] == pytest.approx(share)
         assert scores["pixel error"] == pytest.approx((found != part).mean())
-        assert set(scores) == {
-            "pixel error",
-            *(f"{w} {n}" for w in ("IoU", "Dice") for n in ("bright", "dark")),
-        }
+        assert scores["mean IoU"] == pytest.approx((scores["IoU bright"] + scores["IoU dark"]) / 2)
+        assert scores["mean Dice"] == pytest.approx(
+            (scores["Dice bright"] + scores["Dice dark"]) / 2
+        )
 
     def test_report_overlay_and_inspection(
         self, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

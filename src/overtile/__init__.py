@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from overtile.errors import OvertileError
     from overtile.file_to_file import PredictOptions
     from overtile.image import Image
-    from overtile.jobs import evaluate, train
+    from overtile.jobs import compare, evaluate, train
     from overtile.own_network import tiled
     from overtile.segmenter import Segmenter, load
 
@@ -30,6 +30,7 @@ __all__ = [
     "OvertileError",
     "PredictOptions",
     "Segmenter",
+    "compare",
     "doctor",
     "evaluate",
     "io",
@@ -45,6 +46,7 @@ _HOME = {
     "OvertileError": "overtile.errors",
     "PredictOptions": "overtile.file_to_file",
     "Segmenter": "overtile.segmenter",
+    "compare": "overtile.jobs",
     "evaluate": "overtile.jobs",
     "load": "overtile.segmenter",
     "tiled": "overtile.own_network",

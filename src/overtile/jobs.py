@@ -1,4 +1,4 @@
-"""The verbs on images with labels: train a segmenter, and score one."""
+"""The verbs on images with labels: train a segmenter, score one, and compare two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import overtile.model as storage
 from overtile import layouts, presets
 from overtile.errors import DataError, OutputError
-from overtile.evaluation import Evaluation, evaluate_pairs
+from overtile.evaluation import (
+    Comparison,
+    Evaluation,
+    check_classes,
+    compare_evaluations,
+    evaluate_pairs,
+)
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs
 from overtile.model import Model
@@ -216,3 +222,57 @@ def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
         segmenter.probabilities,
         segmenter.find_objects,
     )
+
+
+def compare(
+    first: Segmenter,
+    second: Segmenter,
+    images: Content | Pairs,
+    labels: Content | None = None,
+    *,
+    layout: str | None = None,
+    only: str | Iterable[int] | None = None,
+) -> Comparison:
+    """Two segmenters side by side on the same images with labels.
+
+    Parameters
+    ----------
+    first, second
+        Trained ones.
+    images, labels, layout
+        As in `train`.
+    only
+        Which of them, chosen as in `train`. By default those that both held out of training, if
+        they are there; or those that the data set itself keeps for validation and test, or else
+        all.
+
+    Raises
+    ------
+    DataError
+        Segmenters of other classes, or one of planes and one of volumes; or pairs that do not fit
+        each other or the models.
+    """
+    pairs = pairs_to_compare(first, second, images, labels, layout=layout, only=only)
+    return compare_evaluations(evaluate_with(first, pairs), evaluate_with(second, pairs))
+
+
+def pairs_to_compare(
+    first: Segmenter,
+    second: Segmenter,
+    images: Content | Pairs,
+    labels: Content | None,
+    *,
+    layout: str | None,
+    only: str | Iterable[int] | None,
+) -> Pairs:
+    """The pairs that `compare` scores, once it is sure that the models can be compared."""
+    check_classes(first.classes, second.classes)
+    dimensions = [each.model.settings.network.dimensions for each in (first, second)]
+    if dimensions[0] != dimensions[1]:
+        one, other = (("planes", "volumes")[number == 3] for number in dimensions)
+        raise DataError(
+            f"The first model is for {one} and the second for {other}: expected two that score the "
+            "same images. Evaluate each by itself."
+        )
+    held = set(first.model.origin.held_out) & set(second.model.origin.held_out)
+    return layouts.scored(find_pairs(images, labels, layout, dimensions[0]), only, held)

@@ -223,26 +223,54 @@ def evaluate(
     only: given.Only = None,
     layout: given.LayoutName = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page to this file.")] = None,
+    csv: given.ScoresCsv = None,
+    json: given.ScoresJson = None,
     prune: given.Prune = None,
     precision: given.Precision = None,
     overwrite: given.Overwrite = False,
 ) -> None:
     """Compare predictions with labels, by standard metrics."""
-    from overtile.cli.evaluating import run_evaluation
-    from overtile.io import check_free
+    from overtile.cli.evaluating import Outputs, run_evaluation
     from overtile.jobs import find_pairs
     from overtile.layouts import scored
     from overtile.segmenter import load
 
-    if report is not None:
-        check_free(report, overwrite)
+    outputs = Outputs(report, csv, json, overwrite)
     segmenter = load(
         model, precision=precision.value if precision else "auto", inexact=True, prune=prune
     )
     dimensions = segmenter.model.settings.network.dimensions
     found = find_pairs(images, labels, layout, dimensions)
     pairs = scored(found, only, segmenter.model.origin.held_out)
-    run_evaluation(segmenter, pairs, report, overwrite=overwrite)
+    run_evaluation(model, segmenter, pairs, outputs)
+
+
+@app.command()
+def compare(
+    first: given.ModelFolder,
+    second: Annotated[Path, typer.Argument(help="Another, of the same classes.")],
+    images: given.DataSet,
+    labels: given.Labels = None,
+    only: given.Only = None,
+    layout: given.LayoutName = None,
+    csv: given.ScoresCsv = None,
+    json: given.ScoresJson = None,
+    precision: given.Precision = None,
+    overwrite: given.Overwrite = False,
+) -> None:
+    """Put two models side by side on the same images, and say how sure the difference is."""
+    from overtile.cli.comparing import run_comparison
+    from overtile.cli.evaluating import Outputs
+    from overtile.jobs import pairs_to_compare
+    from overtile.segmenter import load
+
+    outputs = Outputs(None, csv, json, overwrite)
+    one, other = (
+        load(folder, precision=precision.value if precision else "auto", inexact=True)
+        for folder in (first, second)
+    )
+    pairs = pairs_to_compare(one, other, images, labels, layout=layout, only=only)
+    run_comparison((first, one), (second, other), pairs, outputs)
 
 
 @app.command()

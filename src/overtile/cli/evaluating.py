@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 
 from overtile import report
 from overtile.cli.describing import describe_classes, describe_objective
-from overtile.cli.show import note, print_table, say
+from overtile.cli.scores import print_scores
+from overtile.cli.show import note, say
 from overtile.dataset import digest
-from overtile.evaluation import Evaluation, known_truth
+from overtile.evaluation import Evaluation, known_truth, write_csv, write_json
+from overtile.io import check_free
 from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs, bring_to
 from overtile.report import Example, ReportContent, number, write_report
@@ -23,18 +25,74 @@ from overtile.text import shown
 EXAMPLES_SHOWN = 12
 
 
-def run_evaluation(
-    segmenter: Segmenter, pairs: Pairs, page: Path | None, *, overwrite: bool
-) -> None:
-    """Evaluate, print a table of scores, and write the report where one is asked for."""
+@dataclass(frozen=True)
+class Outputs:
+    """What is written of an evaluation, checked before anything takes long.
+
+    Attributes
+    ----------
+    report, csv, json
+        Files, or None.
+    overwrite
+        Whether files of these names may be replaced.
+
+    Raises
+    ------
+    OutputError
+        A file exists, and may not be replaced.
+    """
+
+    report: Path | None
+    csv: Path | None
+    json: Path | None
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        for path in (self.report, self.csv, self.json):
+            if path is not None:
+                check_free(path, self.overwrite)
+
+
+def run_evaluation(folder: Path, segmenter: Segmenter, pairs: Pairs, outputs: Outputs) -> None:
+    """Evaluate, print tables of scores, and write what is asked for."""
     evaluation = evaluate_with(segmenter, pairs)
-    notes = [*_unseen(segmenter, evaluation), *_notes(segmenter, pairs)]
+    notes = [*_unseen(segmenter, evaluation), *notes_on(segmenter, pairs)]
     for sentence in notes:
         note(sentence)
-    _print_scores(evaluation)
-    if page is not None:
-        write_report(page, _content(segmenter, pairs, evaluation, notes), overwrite=overwrite)
-        say(f"Report: {page.resolve()}")
+    print_scores(evaluation)
+    if outputs.csv is not None:
+        write_csv(outputs.csv, evaluation, overwrite=outputs.overwrite)
+        say(f"Scores: {outputs.csv.resolve()}")
+    if outputs.json is not None:
+        about = {"model": about_model(folder, segmenter), "data": about_data(pairs), "notes": notes}
+        write_json(outputs.json, evaluation, about, overwrite=outputs.overwrite)
+        say(f"Scores: {outputs.json.resolve()}")
+    if outputs.report is not None:
+        content = _content(segmenter, pairs, evaluation, notes)
+        write_report(outputs.report, content, overwrite=outputs.overwrite)
+        say(f"Report: {outputs.report.resolve()}")
+
+
+def about_model(folder: Path, segmenter: Segmenter) -> dict[str, Any]:
+    """What identifies a model."""
+    model = segmenter.model
+    return {
+        "folder": str(folder),
+        "network": model.settings.network.name,
+        "pruned_to": model.pruned,
+        "precision": segmenter.predictor.tiler.engine.precision,
+        "steps": model.origin.steps,
+        "seconds": model.origin.seconds,
+        "trained_on": list(model.origin.images),
+        "held_out": list(model.origin.held_out),
+        "versions": model.origin.versions,
+    }
+
+
+def about_data(pairs: Pairs) -> dict[str, Any]:
+    """What was scored."""
+    images = [{"image": pair.name, "from": pair.image.origin} for pair in pairs]
+    return {"recognised": pairs.how, "layout": pairs.layout, "images": images}
 
 
 def _unseen(segmenter: Segmenter, evaluation: Evaluation) -> list[str]:
@@ -48,7 +106,8 @@ def _unseen(segmenter: Segmenter, evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _notes(segmenter: Segmenter, pairs: Pairs) -> list[str]:
+def notes_on(segmenter: Segmenter, pairs: Pairs) -> list[str]:
+    """That images were seen in training."""
     trained, size = set(segmenter.model.origin.images.values()), segmenter.model.pixel_size
     read = pairs if size is None else bring_to(pairs, size)  # as training read them
     seen = [pair.name for pair in read if digest(pair.image.read()) in trained]
@@ -58,26 +117,6 @@ def _notes(segmenter: Segmenter, pairs: Pairs) -> list[str]:
         f"{len(seen)} of {len(pairs)} images were seen in training ({', '.join(seen[:3])}"
         f"{', ...' if len(seen) > 3 else ''}): their scores say little about new images."
     ]
-
-
-def _print_scores(evaluation: Evaluation) -> None:
-    """All scores over all images, and the main ones of each."""
-    names = list(evaluation.rows[0].scores)
-    main = [name for name in names if not name.startswith(("IoU", "Dice"))]
-    each = [[row.name, *[number(row.scores[name]) for name in main]] for row in evaluation.rows]
-    print_table("Each image", ["image", *main], each)
-    table = []
-    for name in names:
-        scores = [row.scores[name] for row in evaluation.rows if not math.isnan(row.scores[name])]
-        ends = (min(scores, default=math.nan), max(scores, default=math.nan))
-        values = (evaluation.mean[name], *ends, evaluation.pooled.get(name, math.nan))
-        table.append([name, *map(number, values)])
-    print_table("Scores", ["score", "mean of images", "lowest", "highest", "pooled"], table)
-    if evaluation.best_threshold is not None:
-        say(
-            f"V_rand, V_info and Rand error at the best threshold for the whole set, "
-            f"{evaluation.best_threshold:.1f}; pixel error, IoU and Dice at 0.5."
-        )
 
 
 def _content(

@@ -199,3 +199,11 @@ Only = Annotated[
         "or that the data set keeps for validation and test, or all."
     ),
 ]
+ScoresCsv = Annotated[
+    Path | None,
+    typer.Option("--csv", help="Write every score of every image: image,class,score,value."),
+]
+ScoresJson = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write all scores with intervals and definitions."),
+]

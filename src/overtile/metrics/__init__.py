@@ -1,29 +1,100 @@
 """Standard metrics: first count, then score, so that counts of several images can be added."""
 
+from overtile.metrics.boundaries import (
+    TOLERANCE_PX,
+    BoundaryMatches,
+    boundary_f1,
+    match_boundaries,
+)
+from overtile.metrics.calibration import (
+    Confidences,
+    Reliability,
+    calibration_error,
+    confidences,
+    reliability,
+)
+from overtile.metrics.challenge import Detections, detection_score, detections, segmentation
 from overtile.metrics.mismatch import Mismatch, mismatch
-from overtile.metrics.objects import Matches, average_precision, match_objects
+from overtile.metrics.objects import (
+    ABOVE_HALF,
+    AP_THRESHOLDS,
+    Matches,
+    Overlaps,
+    aggregated_jaccard,
+    average_precision,
+    match,
+    match_objects,
+    overlaps,
+    panoptic_quality,
+)
 from overtile.metrics.partitions import (
+    THRESHOLDS,
     PartitionScores,
     best_threshold,
     partition_scores,
+    scores_by_threshold,
     shared_pixels,
     thinned_segments,
 )
-from overtile.metrics.pixels import confusion, dice, iou, pixel_error
+from overtile.metrics.pixels import confusion, dice, iou, pixel_accuracy, pixel_error
+from overtile.metrics.surfaces import (
+    SurfaceDistances,
+    SurfaceOverlap,
+    hausdorff,
+    mean_surface_distance,
+    surface_dice,
+    surface_distances,
+    surface_overlap,
+)
+from overtile.metrics.warping import Warping, warp_and_count, warped, warping_error
 
 __all__ = [
+    "ABOVE_HALF",
+    "AP_THRESHOLDS",
+    "THRESHOLDS",
+    "TOLERANCE_PX",
+    "BoundaryMatches",
+    "Confidences",
+    "Detections",
     "Matches",
     "Mismatch",
+    "Overlaps",
     "PartitionScores",
+    "Reliability",
+    "SurfaceDistances",
+    "SurfaceOverlap",
+    "Warping",
+    "aggregated_jaccard",
     "average_precision",
     "best_threshold",
+    "boundary_f1",
+    "calibration_error",
+    "confidences",
     "confusion",
+    "detection_score",
+    "detections",
     "dice",
+    "hausdorff",
     "iou",
+    "match",
+    "match_boundaries",
     "match_objects",
+    "mean_surface_distance",
     "mismatch",
+    "overlaps",
+    "panoptic_quality",
     "partition_scores",
+    "pixel_accuracy",
     "pixel_error",
+    "reliability",
+    "scores_by_threshold",
+    "segmentation",
     "shared_pixels",
+    "surface_dice",
+    "surface_distances",
+    "surface_overlap",
     "thinned_segments",
+    "warp_and_count",
+    "warped",
+    "warping_error",
 ]

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from overtile.errors import DataError
+from overtile.errors import DataError, SettingsError
 
-# Those of the ISBI 2012 challenge.
 FARTHEST_PX = 64
 """No boundary is continued farther: a wide background would make the image several times larger."""
 
+# Those of the ISBI 2012 challenge.
 THRESHOLDS = tuple(step / 10 for step in range(11))
 # The product of two ids, which names a pair, must fit into 63 bits.
 LARGEST_ID = 2**31 - 1
@@ -203,16 +203,36 @@ def best_threshold(
     threshold, scores
         The mean is over the slices with any foreground in the truth; the scores of the others are
         NaN. Without any such slice, the first threshold.
+
+    Raises
+    ------
+    SettingsError
+        No thresholds.
+    DataError
+        A slice whose prediction has another shape.
     """
-    scored = {
-        threshold: [
-            partition_scores(truth, thinned_segments(foreground, threshold))
-            for truth, foreground in zip(truths, foregrounds, strict=True)
-        ]
-        for threshold in thresholds
-    }
-    best = max(thresholds, key=lambda t: _mean_v_rand(scored[t]))
-    return best, scored[best]
+    if not thresholds:
+        raise SettingsError(
+            "Expected thresholds of the foreground's probability to choose from, but got none: "
+            "leave them out for 0, 0.1, ..., 1."
+        )
+    scored = [
+        scores_by_threshold(truth, foreground, thresholds)
+        for truth, foreground in zip(truths, foregrounds, strict=True)
+    ]
+    best = max(range(len(thresholds)), key=lambda place: _mean_v_rand([s[place] for s in scored]))
+    return thresholds[best], [each[best] for each in scored]
+
+
+def scores_by_threshold(
+    truth: NDArray[np.integer],
+    foreground: NDArray[np.floating],
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[PartitionScores]:
+    """The scores of the thinned segments of a slice at every threshold."""
+    return [
+        partition_scores(truth, thinned_segments(foreground, threshold)) for threshold in thresholds
+    ]
 
 
 def _mean_v_rand(scores: Sequence[PartitionScores]) -> float:

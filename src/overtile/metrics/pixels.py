@@ -1,4 +1,4 @@
-"""Pixels counted by class: IoU, Dice, pixel error."""
+"""Pixels counted by class: IoU, Dice, pixel accuracy and error."""
 
 from __future__ import annotations
 
@@ -58,6 +58,11 @@ def dice(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
     """The Dice coefficient of each class, 2 TP / (2 TP + FP + FN); NaN where it never occurs."""
     hit = np.diag(confusion).astype(np.float64)
     return _ratio(2 * hit, confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
+def pixel_accuracy(confusion: NDArray[np.integer]) -> float:
+    """The share of labelled pixels with the right class; NaN without any."""
+    return 1 - pixel_error(confusion)
 
 
 def pixel_error(confusion: NDArray[np.integer]) -> float:
