@@ -431,7 +431,7 @@ class TestCalibration:
         halves = [(slice(0, side), slice(side, None)) for side in (12, 16, 16)]
         for place, (logits, truth) in zip(itertools.product(*halves), seen, strict=True):
             assert np.array_equal(truth, label[place])
-            gap = np.abs(logits - whole[:, *place])
+            gap = np.abs(logits[0] - whole[:, *place])
             assert gap.mean() < 0.02 * whole.std()  # one of the two is in bfloat16
 
     @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
@@ -445,22 +445,50 @@ class TestCalibration:
         target = random.choice([-1, 0, 1, 2], p=[0.1, 0.2, 0.3, 0.4], size=(50, 60)).astype(
             np.int16
         )
-        shift = logit_shift([(logits, target)], activation).numpy()
+        shift = logit_shift([(logits[None], target)], activation).numpy()
         shifted = torch.from_numpy(logits + shift[:, None, None])
         likely = shifted.softmax(0) if activation == "softmax" else shifted.sigmoid()
         mean = likely[:, torch.from_numpy(target >= 0)].mean(1).numpy()
         shares = np.bincount(target[target >= 0], minlength=3) / (target >= 0).sum()
         assert np.allclose(mean, shares, atol=2e-3)
 
+    @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+    def test_shares_come_right_for_the_mean_of_passes(self, activation: str) -> None:
+        """As above, where prediction averages the probabilities of several passes."""
+        random = np.random.default_rng(1)
+        logits = random.normal(size=(4, 3, 80, 90)).astype(np.float32) * 3
+        target = random.choice([-1, 0, 1, 2], p=[0.1, 0.2, 0.3, 0.4], size=(80, 90))
+        shift = logit_shift([(logits, target.astype(np.int16))], activation)
+        shifted = torch.from_numpy(logits) + shift[:, None, None]
+        likely = shifted.softmax(1) if activation == "softmax" else shifted.sigmoid()
+        seen = target >= 0
+        seen &= np.arange(seen.size).reshape(seen.shape) % 4 == 0
+        mean = likely.mean(0)[:, torch.from_numpy(seen)]
+        truth = torch.nn.functional.one_hot(torch.from_numpy(target[seen]), 3).T
+
+        def worth(mean: torch.Tensor) -> float:
+            given = mean.log() if activation == "softmax" else None
+            if given is not None:
+                return float(-(given * truth).sum(0).mean())
+            return float(-(truth * mean.log() + (1 - truth) * (1 - mean).log()).mean())
+
+        best = worth(mean)
+        for number in range(3):  # no shift of one class is better: the likelihood is at its top
+            for step in (-0.05, 0.05):
+                other = shifted.clone()
+                other[:, number] += step
+                moved = other.softmax(1) if activation == "softmax" else other.sigmoid()
+                assert worth(moved.mean(0)[:, torch.from_numpy(seen)]) > best
+
     def test_separable_classes_stay_finite(self) -> None:
         logits = np.stack([np.full((4, 4), 9.0), np.full((4, 4), -9.0)]).astype(np.float32)
-        assert logit_shift([(logits, np.zeros((4, 4), np.int16))], "softmax").abs().max() <= 5
+        assert logit_shift([(logits[None], np.zeros((4, 4), np.int16))], "softmax").abs().max() <= 5
 
     def test_enough_pixels_are_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("overtile.training.calibration.ENOUGH_PX", 10)
 
         def images():
-            yield np.zeros((2, 4, 4), np.float32), np.zeros((4, 4), np.int16)
+            yield np.zeros((1, 2, 4, 4), np.float32), np.zeros((4, 4), np.int16)
             pytest.fail("a second image was predicted")
 
         logit_shift(images(), "softmax")

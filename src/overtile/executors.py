@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from overtile import io
 from overtile import model as storage
-from overtile.engines.choice import open_engine
+from overtile.engines.assembly import Wanted, open_assembled
+from overtile.engines.choice import Name
 from overtile.errors import MissingError, OutputError, OvertileError, optional
 from overtile.image import Image, Store
 from overtile.layouts import open_channels
@@ -186,17 +187,20 @@ class Job:
         What is computed, and the sides of a tile.
     pruned
         The level to which the model is pruned.
+    turned
+        Whether flips and quarter turns are averaged.
     """
 
     model: Path
     source: Path
     pixels: Path
-    engine: str
+    engine: Name
     precision: Precision
     threads: int
     kind: Kind
     step: tuple[int, ...]
     pruned: int | None = None
+    turned: bool = False
 
 
 def open_image(path: Path, channels: int) -> Image:
@@ -213,7 +217,8 @@ def open_work(job: Job) -> Work:
     """The work of a job, opened once in each process, which computes tiles until it ends."""
     _MEMORY.enter_context(reused_memory())
     model = prune(storage.load(job.model), job.pruned)
-    engine = open_engine(model, job.model, job.engine, job.precision, job.threads)
+    wanted = Wanted(job.engine, job.precision, job.threads, job.turned)
+    engine = open_assembled(model, job.model, wanted)
     image, size = open_image(job.source, model.settings.network.channels), model.pixel_size
     image = image if size is None else to_pixel_size(image, size)
     planes = Planes(image, model.settings.network.dimensions)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import overtile.model as storage
 from overtile import layouts, presets
-from overtile.errors import DataError, OutputError
+from overtile.errors import DataError, OutputError, SettingsError
 from overtile.evaluation import (
     Comparison,
     Evaluation,
@@ -129,6 +129,11 @@ def train(
     from overtile.training.state import State
 
     earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
+    if earlier is not None and earlier.members:
+        raise SettingsError(
+            f"{_name_of(start)} is an ensemble of {len(earlier.members)} models: start from one of "
+            "them (member-1, ... in its folder)."
+        )
     open_choice = not isinstance(settings, Settings) and network is None and earlier is None
     chosen = presets.resolve(settings, network, earlier.settings if earlier else None)
     if labels_are != "auto":

@@ -36,6 +36,8 @@ class Run(Frozen):
         What a tile writes along each axis, in pixels.
     tiles
         How many there are, over all planes.
+    turns
+        How often each is computed, flipped or turned otherwise.
     """
 
     overtile: str
@@ -52,6 +54,7 @@ class Run(Frozen):
     step: tuple[int, ...]
     tiles: int
     pruned: int | None = None
+    turns: int = 1
 
 
 class Journal:

@@ -162,7 +162,8 @@ class Predictor:
             return plan_unmeasured(planes, fields, border, tile_px, unit, why)
         channels = channels_of(self.model, kind) or 1
         load = Load(
-            read_px_bytes=planes.channels * (4 + planes.image.data.dtype.itemsize),
+            read_px_bytes=planes.channels
+            * (4 * self.engine.copies + planes.image.data.dtype.itemsize),
             write_px_bytes=channels * (1 if kind == "classes" else 4),
             fixed_bytes=kept_bytes,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from overtile.model import Model
+from overtile.model.ensemble import combine
 
 
 def prune(model: Model, level: int | None) -> Model:
@@ -29,6 +30,8 @@ def prune(model: Model, level: int | None) -> Model:
     """
     if level is None:
         return model
+    if model.members:
+        return combine([prune(member, level) for member in model.members])
     settings = model.settings
     network = settings.network.pruned(level)
     if network == settings.network:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 import overtile.model as storage
 from overtile import io
-from overtile.engines.choice import Name, choose_engine
+from overtile.engines.assembly import Wanted, assemble
+from overtile.engines.choice import Name
 from overtile.executors import connected
 from overtile.file_to_file import FilePrediction, PredictOptions
 from overtile.image import Image, as_image
@@ -51,6 +52,10 @@ class Segmenter:
         Of the processor; by default all cores.
     inexact
         Whether a network whose result depends on the tiles may predict, its tiles blended.
+    turns
+        Whether every window is also computed flipped and turned by quarters, in all the ways that
+        differ and that training showed the network, and the probabilities averaged: 8 times the
+        work, 16 times for volumes. By default as the model's settings say.
 
     Attributes
     ----------
@@ -65,6 +70,8 @@ class Segmenter:
         The parameters do not fit the settings, or do not give the stored test result.
     MissingError
         The engine's library is not installed.
+    SettingsError
+        Turns are asked for, and training showed the network none.
     """
 
     def __init__(
@@ -76,9 +83,11 @@ class Segmenter:
         precision: Precision | Literal["auto"] = "auto",
         threads: int | None = None,
         inexact: bool = False,
+        turns: bool | None = None,
     ) -> None:
         self.model = model
-        choice = choose_engine(model, folder, engine, precision, threads)
+        turned = model.settings.turns if turns is None else turns
+        choice = assemble(model, folder, Wanted(engine, precision, threads, turned))
         self.predictor = Predictor(model, tiler_of(model, choice.engine), folder, inexact)
         self.reasons = choice.reasons
 
@@ -253,6 +262,7 @@ def load(
     threads: int | None = None,
     inexact: bool = False,
     prune: int | None = None,
+    turns: bool | None = None,
 ) -> Segmenter:
     """The segmenter whose model was saved in a folder; other parameters are those of `Segmenter`.
 
@@ -265,7 +275,7 @@ def load(
     Raises
     ------
     SettingsError
-        The network has no such level, or it was not trained.
+        The network has no such level, or it was not trained; or as for `Segmenter`.
     ModelError
         No model there, or it is damaged, foreign, of a later format, or altered.
     MissingError
@@ -274,5 +284,11 @@ def load(
     folder = Path(folder)
     model = pruned(storage.load(folder), prune)
     return Segmenter(
-        model, folder, engine=engine, precision=precision, threads=threads, inexact=inexact
+        model,
+        folder,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        inexact=inexact,
+        turns=turns,
     )

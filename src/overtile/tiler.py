@@ -22,7 +22,8 @@ from overtile.image import Sliceable
 from overtile.labels import UNLABELLED_VALUE
 from overtile.missing import find_missing, refuse_infinite
 from overtile.model import Model
-from overtile.normalise import Normalisation
+from overtile.model.ensemble import normalisations
+from overtile.normalise import Normalisation, Stacked
 from overtile.settings import Activation
 from overtile.tiles import Border, Tile, cut, even_step
 
@@ -65,7 +66,8 @@ class Tiler:
     border
         How the image's edge is treated.
     normalisation
-        Of the intensities, from the training set, or of one image.
+        Of the intensities, from the training set, or of one image; several where the engine
+        averages networks that see it differently.
     activation
         What makes probabilities of logits.
     overlap
@@ -78,14 +80,14 @@ class Tiler:
         fields: Fields,
         *,
         border: Border,
-        normalisation: Normalisation,
+        normalisation: Normalisation | Stacked,
         activation: Activation,
         overlap: bool = False,
     ) -> None:
         self.engine = engine
         self.fields = fields
         self.border: Border = border
-        self.normalisation = normalisation
+        self.normalisation: Normalisation | Stacked = normalisation
         self.activation = activation
         self.overlap = overlap
         self.too_large_px: int | None = None
@@ -245,11 +247,12 @@ def read_mirrored(image: Sliceable, tile: Tile) -> NDArray[Any]:
 
 def tiler_of(model: Model, engine: Engine) -> Tiler:
     """A model's tiler."""
+    different, _ = normalisations(model)
     return Tiler(
         engine,
         model.fields,
         border=model.settings.border,
-        normalisation=model.normalisation,
+        normalisation=different[0] if len(different) == 1 else Stacked(different),
         activation=model.settings.loss.activation,
         overlap=model.classes.overlap,
     )

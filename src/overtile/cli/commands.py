@@ -139,6 +139,7 @@ def predict(
     memory: given.Memory = None,
     tile: given.Tile = None,
     explain: given.Explain = False,
+    turns: given.Turns = None,
     prune: given.Prune = None,
     engine: given.EngineName = None,
     precision: given.Precision = None,
@@ -182,6 +183,7 @@ def predict(
         suffix=suffix,
         inexact=inexact,
         prune=prune,
+        turns=turns,
     )
     run_prediction(
         segmenter,
@@ -205,14 +207,29 @@ def convert(
     """Keep the network in the form of another library, for faster or smaller installations."""
     from overtile import model as storage
     from overtile.cli.show import say
-    from overtile.engines.choice import convert as convert_model
-    from overtile.engines.choice import home
+    from overtile.engines.assembly import convert_all
     from overtile.pruning import prune as pruned
 
     chosen = pruned(storage.load(model), prune)
-    choice = convert_model(chosen, model, engine.value, overwrite=overwrite)
-    place = home(model, engine.value, chosen.pruned)
-    say(f"{place} gives the stored test result. {choice.reasons[-1]}")
+    for place, choice in convert_all(chosen, model, engine.value, overwrite=overwrite):
+        say(f"{place} gives the stored test result. {choice.reasons[-1]}")
+
+
+@app.command()
+def ensemble(
+    models: Annotated[list[Path], typer.Argument(help="Folders that 'overtile train' wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ensemble's folder.")],
+    overwrite: given.Overwrite = False,
+) -> None:
+    """Make one model of several, which averages their probabilities."""
+    from overtile.cli.show import say
+    from overtile.model.ensemble import ensemble_of
+
+    made = ensemble_of(models, output, overwrite=overwrite)
+    say(
+        f"{output} averages {len(made.members)} models. 'overtile convert' has to be run on it "
+        "anew, where they were converted."
+    )
 
 
 @app.command()
@@ -225,6 +242,7 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Write one HTML page to this file.")] = None,
     csv: given.ScoresCsv = None,
     json: given.ScoresJson = None,
+    turns: given.Turns = None,
     prune: given.Prune = None,
     precision: given.Precision = None,
     overwrite: given.Overwrite = False,
@@ -237,7 +255,11 @@ def evaluate(
 
     outputs = Outputs(report, csv, json, overwrite)
     segmenter = load(
-        model, precision=precision.value if precision else "auto", inexact=True, prune=prune
+        model,
+        precision=precision.value if precision else "auto",
+        inexact=True,
+        prune=prune,
+        turns=turns,
     )
     dimensions = segmenter.model.settings.network.dimensions
     found = find_pairs(images, labels, layout, dimensions)

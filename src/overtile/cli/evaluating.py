@@ -125,10 +125,15 @@ def _content(
     model = segmenter.model
     origin, chosen = model.origin, model.settings
     names = list(evaluation.rows[0].scores)
+    networks = model.members or (model,)
+    parameters = [value for one in networks for value in one.parameters.values()]
     pruned = "" if model.pruned is None else f", pruned to level {model.pruned}"
+    together = f"; {len(networks)} of them, averaged" if model.members else ""
+    turns = segmenter.predictor.engine.turns
+    together += f"; {turns} flips and turns averaged" if turns > 1 else ""
     facts = [
-        ("Network", f"{chosen.network.name}, {chosen.network.padding} padding{pruned}"),
-        ("Parameters", f"{sum(value.size for value in model.parameters.values()):,}"),
+        ("Network", f"{chosen.network.name}, {chosen.network.padding} padding{pruned}{together}"),
+        ("Parameters", f"{sum(value.size for value in parameters):,}"),
         ("Classes", describe_classes(model)),
         ("Labels in training", model.classes.reason),
         ("Objective", describe_objective(model)),

@@ -33,6 +33,8 @@ def print_inspection(
     settings, network = model.settings.network, network_of(model)
     found = inspect(network, settings.channels, settings.dimensions)
     fields, border = model.fields, model.settings.border
+    if model.members:
+        say(f"An ensemble of {len(model.members)} models; this is the network of the first.")
     part = "" if model.pruned is None else f" pruned to level {model.pruned}"
     say(f"{folder}: {settings.name}{part}, {settings.padding} padding, border {border}.")
     grid, margin = (per_axis(getattr(f, name) for f in fields) for name in ("grid", "margin"))

@@ -82,6 +82,14 @@ Prune = Annotated[
     int | None,
     typer.Option(help="For a UNet++: the level to prune it to; 1 is the smallest and fastest."),
 ]
+Turns = Annotated[
+    bool | None,
+    typer.Option(
+        "--turns/--no-turns",
+        help="Average over all flips and quarter turns: 8 times the work, 16 times for volumes. "
+        "By default as the model's settings say.",
+    ),
+]
 
 # Of `check`.
 Volumes = Annotated[

@@ -67,6 +67,7 @@ def load_for(
     suffix: str | None,
     inexact: bool,
     prune: int | None,
+    turns: bool | None,
 ) -> Segmenter:
     """The segmenter that is asked for; to resume, with the engine with which it was begun."""
     journals = []
@@ -78,6 +79,7 @@ def load_for(
     if begun is not None:
         engine, precision = engine or cast(Name, begun.engine), precision or begun.precision
         threads = threads or (None if options.workers else begun.threads)
+        turns = begun.turns > 1 if turns is None else turns
     return segmenter.load(
         model,
         engine=engine or "auto",
@@ -85,6 +87,7 @@ def load_for(
         threads=threads,
         inexact=inexact,
         prune=prune,
+        turns=turns,
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from overtile import machine
-from overtile.settings import Precision
+from overtile.settings import Activation, Precision
 
 
 class Engine(ABC):
@@ -27,12 +28,18 @@ class Engine(ABC):
         Of the processor that it uses.
     keeps_memory
         Whether memory that it has taken once is kept for the next image.
+    turns
+        How often each window is computed, flipped or turned otherwise.
+    copies
+        How many normalised copies of the image a window holds, along its channels.
     """
 
     name: str
     precision: Precision
     threads: int
     keeps_memory = True
+    turns = 1
+    copies = 1
 
     @abstractmethod
     def __call__(self, windows: Any) -> NDArray[np.float32]:
@@ -51,6 +58,18 @@ class Engine(ABC):
     def classes(self, windows: Any) -> NDArray[np.uint8]:
         """The most probable class (b *out) of every pixel; of equals the first."""
         return np.stack([most_probable(logits) for logits in self(windows)])
+
+    def probabilities(self, windows: Any, activation: Activation) -> NDArray[np.float32]:
+        """The probability (b k *out) of every class."""
+        logits = self(windows)
+        if activation == "sigmoid":
+            return np.asarray(expit(logits), np.float32)
+        likely: NDArray[np.float32] = logits - logits.max(
+            axis=1, keepdims=True
+        )  # in place from here on, for its size
+        np.exp(likely, out=likely)
+        likely /= likely.sum(axis=1, keepdims=True)
+        return likely
 
     def watch_memory(self) -> AbstractContextManager[machine.Peak]:
         """The most memory that is taken while a block runs, where tiles are computed."""

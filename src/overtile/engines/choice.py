@@ -209,18 +209,20 @@ def _has_native_bfloat16(engine: Engine) -> bool:
 
 def cost_of(engine: Engine, model: Model) -> Cost:
     """What a window costs, measured on this machine once for each kind of network and engine."""
-    network = model.settings.network
+    networks = [one.settings.network for one in model.members or (model,)]
     library = LIBRARIES.get(engine.name)
     key = (
         version("overtile"),
-        repr(network),
+        repr(networks),
+        engine.turns,
+        engine.copies,
         engine.name,
         version(library) if library else "",
         engine.precision,
         engine.threads,
         describe_processor(),
     )
-    return known_cost(engine, model.fields, network.channels, key)
+    return known_cost(engine, model.fields, engine.copies * networks[0].channels, key)
 
 
 def convert(model: Model, folder: Path, name: Name, *, overwrite: bool = False) -> Choice:

@@ -16,7 +16,7 @@ from overtile import machine, networks
 from overtile.engines import Engine
 from overtile.errors import ModelError
 from overtile.networks.blocks import fold_norms
-from overtile.settings import Precision
+from overtile.settings import Activation, Precision
 
 if TYPE_CHECKING:
     from overtile.model import Model
@@ -141,6 +141,16 @@ class TorchEngine(Engine):
                 classes.masked_fill_(logits[:, number] > best, number)
                 best = torch.maximum(best, logits[:, number])
             result: NDArray[np.uint8] = classes.cpu().numpy()
+        return result
+
+    def probabilities(
+        self, windows: NDArray[np.float32] | Tensor, activation: Activation
+    ) -> NDArray[np.float32]:
+        """As `Engine`; on the device, with all its threads."""
+        with torch.inference_mode():
+            logits = self._logits(windows).float()
+            likely = logits.softmax(dim=1) if activation == "softmax" else logits.sigmoid()
+            result: NDArray[np.float32] = likely.cpu().contiguous().numpy()
         return result
 
     def watch_memory(self) -> AbstractContextManager[machine.Peak]:

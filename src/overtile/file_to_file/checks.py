@@ -11,6 +11,7 @@ from overtile.errors import FormatError, OutputError, SettingsError, optional
 from overtile.file_to_file.options import Content, PredictOptions
 from overtile.io import Format, check_label
 from overtile.journal import Journal
+from overtile.model.ensemble import normalisations
 from overtile.planes import Planes
 from overtile.prediction import Predictor
 from overtile.tileplan import mebibytes
@@ -131,7 +132,7 @@ def count_needs(
         size = math.prod(data.shape) * data.dtype.itemsize
         memory += size
         notes.append(f"The image cannot be read by window: its pixels take {mebibytes(size)}.")
-    if predictor.model.normalisation.scheme == "per-image":
+    if any(one.scheme == "per-image" for one in normalisations(predictor.model)[0]):
         notes.append("Its own mean and deviation are measured first: every pixel is read twice.")
     result = math.prod(shape) * PIXEL_BYTES[content]
     if isinstance(form, Form):

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import overtile.model as storage
 from overtile import io, vectors
-from overtile.engines.choice import LIBRARIES
+from overtile.engines.choice import LIBRARIES, Name
 from overtile.executors import Job, Work, in_this_process, on_cluster, open_image
 from overtile.file_to_file.checks import check_begun, check_executor, check_format, count_needs
 from overtile.file_to_file.joining import Staged, object_block, write_objects
@@ -251,12 +251,13 @@ class FilePrediction:
             model=folder.absolute(),
             source=self.source.absolute(),
             pixels=self._pixels_path(self.kind).absolute(),
-            engine=engine.name,
+            engine=cast(Name, engine.name),
             precision=engine.precision,
             threads=self._threads(),
             kind=self.kind,
             step=self.plan.step,
             pruned=self.predictor.model.pruned,
+            turned=engine.turns > 1,
         )
 
     def _threads(self) -> int:
@@ -283,6 +284,7 @@ class FilePrediction:
             modified=io.modified_ns(self.source),
             step=self.plan.step,
             tiles=len(self.tiles) * len(self.planes),
+            turns=engine.turns,
         )
 
     def _finish(self) -> None:

@@ -9,9 +9,10 @@ A model is a folder::
       test.safetensors         a small window of a training image and its logits in float32
       history.csv              step, loss, learning rate and seconds along the training
 
-`overtile convert` adds ``engines/NAME/``, the network in the form of another library. All is read
-without PyTorch. Nothing in it is unpickled, so a model from a stranger cannot run code. The test
-window is a crop of the training data: leave it in mind when the data are private.
+`overtile convert` adds ``engines/NAME/``, the network in the form of another library, and
+`overtile.model.ensemble` makes one model of several. All is read without PyTorch. Nothing in it is
+unpickled, so a model from a stranger cannot run code. The test window is a crop of the training
+data: leave it in mind when the data are private.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import csv
 import hashlib
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import safetensors
@@ -42,16 +46,19 @@ from overtile.model.manifest import (
 )
 from overtile.normalise import Normalisation
 from overtile.resample import PixelSize
-from overtile.settings import Settings, from_yaml, to_yaml
+from overtile.settings import Frozen, Settings, from_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
-
+Read = TypeVar("Read", bound=Frozen)
 
 MANIFEST = "model.yaml"
 SETTINGS = "settings.yaml"
 PARAMETERS = "parameters.safetensors"
 TEST = "test.safetensors"
 HISTORY = "history.csv"
+
+ENSEMBLE = "ensemble.yaml"
+"""What stands in place of all these in the folder of an ensemble."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,9 @@ class Model:
         The fields of these smaller networks, to which `overtile.pruning` prunes.
     pruned
         The level to which the model was pruned since it was read from its folder, or made.
+    members
+        Of an ensemble: the models whose probabilities are averaged. Everything else of it is then
+        the first one's, but for what `overtile.model.ensemble.combine` says; none of a plain model.
     """
 
     settings: Settings
@@ -97,6 +107,7 @@ class Model:
     levels: tuple[Fields, ...] = ()
     pixel_size: PixelSize | None = None
     pruned: int | None = None
+    members: tuple[Model, ...] = ()
 
 
 def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
@@ -107,7 +118,17 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     OutputError
         The folder exists and `overwrite` is false, or it exists and is no model.
     """
-    check_replaceable(folder, overwrite=overwrite)
+    with _fresh(folder, overwrite=overwrite) as fresh:
+        if model.members:
+            from overtile.model import ensemble  # which is made of models
+
+            ensemble.write(model.members, fresh)
+        else:
+            _write(model, fresh)
+
+
+def _write(model: Model, folder: Path) -> None:
+    """The files of a model, in an empty folder."""
     files = {
         SETTINGS: to_yaml(model.settings).encode(),
         PARAMETERS: safetensors.numpy.save(_plain(model.parameters)),
@@ -127,12 +148,19 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     files[MANIFEST] = to_yaml(manifest).encode()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+@contextmanager
+def _fresh(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """An empty folder, which gets the name of a model's when all is written."""
+    check_replaceable(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         fresh = Path(temporary, "new")
         fresh.mkdir()
-        for name, content in files.items():
-            (fresh / name).write_bytes(content)
+        yield fresh
         if folder.exists():
             folder.rename(Path(temporary, "old"))
         fresh.rename(folder)
@@ -150,7 +178,7 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputError(f"{folder} exists: choose another name, or give --overwrite.")
-    if not (folder / MANIFEST).is_file():
+    if not manifest_of(folder).is_file():
         raise OutputError(
             f"{folder} exists and is not an Overtile model, so it is not overwritten: "
             "choose another name, or remove it yourself."
@@ -158,7 +186,7 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
 
 
 def load(folder: Path) -> Model:
-    """Read a model folder.
+    """Read a model folder, or that of an ensemble.
 
     Raises
     ------
@@ -166,12 +194,16 @@ def load(folder: Path) -> Model:
         No such folder, not an Overtile model, of another format, or a file that is missing,
         truncated or altered.
     """
+    if (folder / ENSEMBLE).is_file():
+        from overtile.model import ensemble  # which is made of models
+
+        return ensemble.read(folder)
     if not (folder / MANIFEST).is_file():
         what = (
             "is not an Overtile model (it has no model.yaml)" if folder.exists() else "is missing"
         )
         raise ModelError(f"{folder} {what}: expected a folder that 'overtile train' wrote.")
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder / MANIFEST, Manifest, FORMAT)
     size = manifest.pixel_size
     files = {name: _read_checked(folder, name, manifest) for name in _FILES}
     try:
@@ -197,28 +229,41 @@ def load(folder: Path) -> Model:
 
 def identity(folder: Path) -> str:
     """The SHA-256 of a model's manifest, which holds those of its files."""
-    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    return hashlib.sha256(manifest_of(folder).read_bytes()).hexdigest()
+
+
+def manifest_of(folder: Path) -> Path:
+    """The file that makes a folder that of a model or of an ensemble."""
+    ensemble = folder / ENSEMBLE
+    return ensemble if ensemble.is_file() else folder / MANIFEST
 
 
 _FILES = (SETTINGS, PARAMETERS, TEST, HISTORY)
 
 
-def _read_manifest(folder: Path) -> Manifest:
-    text = (folder / MANIFEST).read_text(errors="replace")
+def read_manifest(path: Path, kind: type[Read], latest: int) -> Read:
+    """A manifest of the format that this Overtile reads.
+
+    Raises
+    ------
+    ModelError
+        It is of another format, foreign or damaged.
+    """
+    folder, text = path.parent, path.read_text(errors="replace")
     try:
         found = yaml.safe_load(text)
         version = found.get("format") if isinstance(found, dict) else None
-        if isinstance(version, int) and version > FORMAT:
+        if isinstance(version, int) and version > latest:
             raise ModelError(
-                f"{folder} has model format {version}, and this Overtile reads {FORMAT}: "
+                f"{folder} has model format {version}, and this Overtile reads {latest}: "
                 "install a newer Overtile."
             )
-        if isinstance(version, int) and version < FORMAT:
+        if isinstance(version, int) and version < latest:
             raise ModelError(
-                f"{folder} has model format {version}, and this Overtile reads {FORMAT}: train "
+                f"{folder} has model format {version}, and this Overtile reads {latest}: train "
                 "again, or install the Overtile that wrote it."
             )
-        return from_yaml(Manifest, text, MANIFEST)
+        return from_yaml(kind, text, path.name)
     except (yaml.YAMLError, SettingsError) as error:
         raise ModelError(f"{folder} is not an Overtile model, or is damaged: {error}") from error
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from overtile.image import Sliceable
 from overtile.normalise.statistics import Moments, known_pixels
 
-__all__ = ["Normalisation", "Scheme"]
+__all__ = ["Normalisation", "Scheme", "Stacked"]
 
 Scheme = Literal["mean-std", "percentiles", "window", "per-image"]
 
@@ -97,3 +97,27 @@ class Normalisation:
         if missing is not None:
             result[:, missing] = 0
         return result
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Several normalisations of one image, whose results lie one behind another.
+
+    Attributes
+    ----------
+    each
+        In this order along the channels.
+    """
+
+    each: tuple[Normalisation, ...]
+
+    def of(self, image: Sliceable) -> Stacked:
+        """What normalises any part of this image (c *space); see `Normalisation.of`."""
+        bound = tuple(one.of(image) for one in self.each)
+        return self if bound == self.each else Stacked(bound)
+
+    def __call__(
+        self, image: NDArray[Any], missing: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """The image (c *space) as each of them has it (n*c *space); where it is missing, 0."""
+        return np.concatenate([one(image, missing) for one in self.each])

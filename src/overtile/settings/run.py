@@ -223,6 +223,9 @@ class Settings(Frozen):
     calibrate
         Whether the logits are shifted after training, by one constant per class, so that
         probabilities are right in spite of pixel weights (see `overtile.training.calibration`).
+    turns
+        Whether prediction averages all flips and quarter turns of what the network sees, unless it
+        is told otherwise.
     precision, layout
         Of numbers and memory in the forward and backward pass; ``auto`` is replaced by what is
         measured to be fastest when training starts.
@@ -246,6 +249,7 @@ class Settings(Frozen):
     border: Literal["mirror", "own"] = "mirror"
     averaging: Share = 0.0
     calibrate: bool = False
+    turns: bool = False
     precision: Literal["auto"] | Precision = "auto"
     layout: Literal["auto"] | Layout = "auto"
     kept_mib: Annotated[int, Field(ge=0)] | None = None
@@ -259,6 +263,15 @@ class Settings(Frozen):
             )
         if self.network.padding == "valid" and self.window.edge_px:
             raise ValueError("edge_px is for same padding: a valid network pads nothing, use 0")
+        return self
+
+    @model_validator(mode="after")
+    def _turned_in_training(self) -> Self:
+        if self.turns and not (self.augment.flip or self.augment.rotate):
+            raise ValueError(
+                "turns averages flips and turns that training shows the network, and augment.flip "
+                "and augment.rotate are both off: switch one of them on, or turns off"
+            )
         return self
 
     @model_validator(mode="after")

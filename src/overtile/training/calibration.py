@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from overtile.labels import IGNORE
 from overtile.losses import loss
@@ -34,8 +34,9 @@ def logit_shift(
     Parameters
     ----------
     predicted
-        Logits (k *space) and class ids (*space), or of classes that overlap 0 and 1 (k *space), -1
-        where unlabelled, of training images; taken until there are enough pixels.
+        Logits (n k *space) and class ids (*space), or of classes that overlap 0 and 1 (k *space),
+        -1 where unlabelled, of training images; taken until there are enough pixels. Where
+        prediction averages the probabilities of n passes, of each of them, else of one.
     activation
         What makes probabilities of the logits.
 
@@ -48,23 +49,26 @@ def logit_shift(
     logits, targets, count, looked_at = [], [], 0, 0
     for scores, target in predicted:
         labelled = target != IGNORE
-        if target.ndim == scores.ndim:
+        if target.ndim == scores.ndim - 1:
             labelled = labelled.all(axis=0)
-        logits.append(torch.from_numpy(scores[:, labelled]))
+        if len(scores) > 1:  # all passes are held: so many times fewer pixels of each
+            labelled &= _thinned(labelled.shape, len(scores))
+        logits.append(torch.from_numpy(scores[:, :, labelled]))
         targets.append(torch.from_numpy(target[..., labelled].astype(np.int64)))
-        count += int(labelled.sum())
-        looked_at += labelled.size
+        count += int(labelled.sum()) * len(scores)
+        looked_at += labelled.size * len(scores)
         if count >= ENOUGH_PX or looked_at >= MOST_PX:
             break
-    given, truth = torch.cat(logits, dim=1)[None], torch.cat(targets, dim=-1)[None]
-    even = torch.ones(given[:, 0].shape)
+    given, truth = torch.cat(logits, dim=2), torch.cat(targets, dim=-1)[None]
+    even = torch.ones(given[:1, 0].shape)
     shift = torch.zeros(given.shape[1], requires_grad=True)
     optimiser = torch.optim.LBFGS([shift], max_iter=30, line_search_fn="strong_wolfe")
     settings = LossSettings(activation=activation)
 
     def energy() -> Tensor:
         optimiser.zero_grad()
-        value = loss(given + shift[:, None], truth, even, settings)
+        shifted = _of_mean(given + shift[:, None], activation)
+        value = loss(shifted, truth, even, settings)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
@@ -72,3 +76,25 @@ def logit_shift(
     found = shift.detach()
     found = found - found.mean() if activation == "softmax" else found
     return found.clamp(-5, 5)
+
+
+def _thinned(shape: tuple[int, ...], passes: int) -> NDArray[np.bool_]:
+    """One of so many pixels, spread evenly."""
+    kept = np.zeros(shape, bool)
+    kept.ravel()[::passes] = True
+    return kept
+
+
+def _of_mean(logits: Tensor, activation: Activation) -> Tensor:
+    """The logits (1 k pixels) of the mean of the probabilities of all passes (n k pixels)."""
+    if len(logits) == 1:
+        return logits
+    if activation == "softmax":
+        return logits.log_softmax(dim=1).logsumexp(dim=0, keepdim=True)
+    yes, no = (each.logsumexp(dim=0, keepdim=True) for each in _log_shares(logits))
+    return yes - no
+
+
+def _log_shares(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithms of the probability of each class and of its opposite."""
+    return nn.functional.logsigmoid(logits), nn.functional.logsigmoid(-logits)

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from overtile.dataset import Example
+from overtile.engines import Engine
+from overtile.engines.assembly import turns_for
+from overtile.engines.averaged import AveragedEngine
 from overtile.engines.torch import TorchEngine
+from overtile.geometry import Fields
 from overtile.machine import describe_processor
 from overtile.missing import find_missing
 from overtile.model import Arrays, Model
@@ -110,28 +114,40 @@ def _shift(
     network: Network, data: TrainingData, settings: Settings, device: torch.device
 ) -> Tensor:
     """What to add to the logits of each class."""
-    engine = TorchEngine(network, device)
+    passes = _passes(TorchEngine(network, device), network.fields, settings)
 
-    def tiler(number: int) -> Tiler:
-        return Tiler(
-            engine,
-            network.fields,
-            border=settings.border,
-            normalisation=data.normalisations[number],
-            activation=settings.loss.activation,
-        )
+    def tilers(number: int) -> list[Tiler]:
+        return [
+            Tiler(
+                engine,
+                network.fields,
+                border=settings.border,
+                normalisation=data.normalisations[number],
+                activation=settings.loss.activation,
+            )
+            for engine in passes
+        ]
 
     order = np.random.default_rng(settings.seed).permutation(len(data.examples))
-    crops = ((tiler(number), *_middle(data.examples[number])) for number in order)
+    crops = ((tilers(number), *_middle(data.examples[number])) for number in order)
     # A volume's margin is most of what is read: tiles of a training window's size fit into memory.
     sizes = zip(window_sizes(settings, network.fields).out, network.fields, strict=True)
     step = [max(side // field.grid, 1) * field.grid for side, field in sizes]
+    tile_px = step if len(step) == 3 else None
     predicted = (
-        (logits, _part(target, place))
-        for tiles, image, target in crops
-        for place, logits in tiles.logits(image, step if len(step) == 3 else None)
+        (np.stack([logits for _, logits in each]), _part(target, each[0][0]))
+        for several, image, target in crops
+        for each in zip(*[one.logits(image, tile_px) for one in several], strict=True)
     )
     return logit_shift(predicted, settings.loss.activation)
+
+
+def _passes(engine: Engine, fields: Fields, settings: Settings) -> list[Engine]:
+    """An engine for each pass whose probabilities prediction averages."""
+    if not settings.turns:
+        return [engine]
+    turns, activation = turns_for(fields, [settings.augment]), settings.loss.activation
+    return [AveragedEngine([engine], [turn], activation) for turn in turns]
 
 
 def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:

@@ -1,0 +1,95 @@
+"""Exact flips and quarter turns of images, with their inverses: only indices change, no value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Some axes flipped, then perhaps y and x exchanged: any flip or quarter turn of an image.
+
+    Attributes
+    ----------
+    flipped
+        Whether each spatial axis is, (z) y x.
+    exchanged
+        Whether y and x, the last two axes, change places.
+    """
+
+    flipped: tuple[bool, ...]
+    exchanged: bool = False
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing is changed."""
+        return not (self.exchanged or any(self.flipped))
+
+    def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (... *space), turned; a view of it."""
+        return self._exchange(self._flip(array))
+
+    def back(self, array: NDArray[Any]) -> NDArray[Any]:
+        """What was turned (... *space), as it was before; a view of it."""
+        return self._flip(self._exchange(array))
+
+    def _flip(self, array: NDArray[Any]) -> NDArray[Any]:
+        key: list[Any] = [slice(None, None, -1 if flip else None) for flip in self.flipped]
+        return array[(..., *key)]
+
+    def _exchange(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array.swapaxes(-1, -2) if self.exchanged else array
+
+
+def turns(
+    dimensions: int, *, flips: bool = True, rotations: bool = True, exchange: bool = True
+) -> tuple[Turn, ...]:
+    """All turns of an image that are different, the identity first.
+
+    Parameters
+    ----------
+    dimensions
+        2, or 3 for volumes, which are turned in the plane y-x only.
+    flips
+        Whether axes may be mirrored: without it only what a turn of the image gives is left.
+    rotations
+        Whether the image may be turned by 90, 180 and 270 degrees. With flips alone it still is
+        by 180, which is the flip of y and x.
+    exchange
+        Whether y and x may change places: without it a turn is by 180 degrees.
+
+    Returns
+    -------
+    tuple of Turn
+        In 2-D 8 with flips and rotations, 4 with one of them; in 3-D 16, 8 with flips, 4 with
+        rotations; 1 with none. They are a group: one after another is one of them.
+
+    Examples
+    --------
+    >>> len(turns(2)), len(turns(3)), len(turns(3, flips=False)), len(turns(2, exchange=False))
+    (8, 16, 4, 4)
+    """
+    made = (
+        Turn(flipped, exchanged)
+        for exchanged in (False, True)
+        for flipped in product((False, True), repeat=dimensions)
+    )
+    return tuple(
+        turn
+        for turn in made
+        if (flips or _is_rotation(turn)) and ((rotations and exchange) or not turn.exchanged)
+        if flips or rotations or turn.is_identity
+    )
+
+
+def _is_rotation(turn: Turn) -> bool:
+    """Whether it turns the plane y-x without mirroring anything.
+
+    A flip and an exchange of two axes each mirror; two of them together turn.
+    """
+    *deep, y, x = turn.flipped
+    return not any(deep) and (y + x + turn.exchanged) % 2 == 0
