@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 from scipy.interpolate import CubicSpline
 
-from overtile.augment import Augmentation, _Drawn, context_size, elastic_std
+from overtile.augment import Augmentation, context_size, elastic_std
+from overtile.augment.drawing import Drawn
 from overtile.settings import AugmentSettings
 
 STILL = AugmentSettings(
@@ -125,7 +126,7 @@ def test_the_worst_that_can_be_drawn_stays_inside(
     eighth = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5 if rotate else torch.eye(2)
     linear = (float(np.exp(scale)) * eighth).expand(window, 2, 2)
     none = torch.zeros(window)
-    drawn = _Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none)
+    drawn = Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none)
     places = act._grid(drawn, square(size), torch.device("cpu")) * (size - 1) / 2
     # The bicubic kernel reads two pixels to each side.
     assert places.abs().max() <= (size - 1) / 2 - 2 + 1e-3  # float32
@@ -327,7 +328,7 @@ def test_no_oblong_window_leaves_its_slab(
         turn = np.eye(axes)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         linear = torch.from_numpy(np.exp(scale) * turn).float().expand(parts, axes, axes)
-        drawn = _Drawn(linear, knots, none, none, none, none)
+        drawn = Drawn(linear, knots, none, none, none, none)
         half = (torch.tensor(slab_px[::-1]) - 1) / 2
         places = act._grid(drawn, slab_px, torch.device("cpu")) * half
         # The bicubic kernel reads two pixels to each side.

@@ -23,7 +23,7 @@ FLOORS = [
     ],
     [
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
-        *("resample", "sample", "symmetry", "vectors"),
+        *("rareclasses", "resample", "sample", "symmetry", "vectors"),
     ],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],

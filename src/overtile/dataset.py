@@ -28,6 +28,7 @@ from overtile.labels import IGNORE, Label, LabelMeaning, separate_touching
 from overtile.missing import find_missing
 from overtile.normalise import Normalisation
 from overtile.pixelweights import class_weights, pixel_weights
+from overtile.rareclasses import RareWindows
 from overtile.settings import PixelWeightSettings
 
 SPARSE = 1 / 2
@@ -94,6 +95,12 @@ class Case:
         """Where a pixel belongs to another class than the first (*space)."""
         inside = self.target > 0
         return np.asarray(inside.any(axis=0) if inside.ndim > self.objects.ndim else inside)
+
+    def of_class(self, number: int) -> NDArray[np.bool_]:
+        """Where a pixel belongs to a class (*space)."""
+        if self.target.ndim > self.objects.ndim:
+            return np.asarray((self.target[number] > 0) & self.labelled)
+        return np.asarray(self.target == number)
 
     @property
     def areas_px(self) -> NDArray[np.int64]:
@@ -222,6 +229,8 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         Of each example; windows are drawn from it so often.
     sparse
         Whether every window is to hold a labelled pixel.
+    rare
+        Which windows are to hold a pixel of a class drawn first; none by default.
     context_px, window_px
         Sides of the slab along each axis, and of the part in its middle that enters the loss. That
         part lies inside the image along the axes where it fits; along others image and label are
@@ -237,6 +246,7 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         *,
         labelled_px: NDArray[np.int64],
         sparse: bool = False,
+        rare: RareWindows | None = None,
         context_px: Sequence[int],
         window_px: Sequence[int],
         seed: int,
@@ -252,6 +262,7 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         self.batch_size = batch_size
         self.shares = labelled_px / labelled_px.sum()
         self.sparse = sparse
+        self.rare = rare
 
     def __len__(self) -> int:
         return (self.steps[1] - self.steps[0]) * self.batch_size
@@ -260,12 +271,17 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         step, index = divmod(item, self.batch_size)
         step += self.steps[0]
         random = np.random.default_rng((self.seed, step, index))
-        place = int(random.choice(len(self.examples), p=self.shares))
+        pixel: int | None = None
+        if self.rare is not None and self.rare.takes(step * self.batch_size + index):
+            place, pixel = self.rare.draw(random)
+        else:
+            place = int(random.choice(len(self.examples), p=self.shares))
         example = self.examples[place]
         sizes = example.weight.shape
+        if self.sparse and pixel is None:
+            pixel = int(random.choice(np.flatnonzero(example.labelled)))
         anchor: Sequence[int | None] = [None] * len(sizes)
-        if self.sparse:
-            pixel = random.choice(np.flatnonzero(example.labelled))
+        if pixel is not None:
             anchor = [int(at) for at in np.unravel_index(pixel, sizes)]
         axes = zip(sizes, self.context_px, self.window_px, anchor, strict=True)
         window: tuple[Any, ...] = np.ix_(*[_span(*axis, random) for axis in axes])

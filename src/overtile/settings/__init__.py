@@ -4,6 +4,7 @@ Settings are frozen pydantic models, nested by the part of the run they steer, a
 as YAML with every value in it, so that the file in a model folder says all that was done.
 """
 
+from overtile.settings.augment import AugmentSettings, Deformation
 from overtile.settings.encoder import EncoderUNetSettings, PretrainedSettings
 from overtile.settings.fcn import FCNSettings
 from overtile.settings.labels import LabelKind, LabelSettings, NamedClass
@@ -12,7 +13,6 @@ from overtile.settings.patchnet import PatchNetSettings
 from overtile.settings.reading import Frozen, from_dict, from_yaml, to_yaml
 from overtile.settings.run import (
     Activation,
-    AugmentSettings,
     Layout,
     LossSettings,
     NormalisationSettings,
@@ -32,6 +32,7 @@ __all__ = [
     "Activation",
     "AugmentSettings",
     "ConvolutionSettings",
+    "Deformation",
     "EncoderUNetSettings",
     "FCNSettings",
     "Frozen",

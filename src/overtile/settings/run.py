@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from overtile.settings.augment import AugmentSettings
 from overtile.settings.labels import LabelSettings
 from overtile.settings.networks import Share
+from overtile.settings.numbers import NotNegative, Positive
 from overtile.settings.reading import Frozen
 from overtile.settings.table import AnyNetwork
 from overtile.settings.unet import UNetSettings
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Activation = Literal["softmax", "sigmoid"]
 Precision = Literal["float32", "bfloat16"]
@@ -75,43 +75,6 @@ class NormalisationSettings(Frozen):
         return self
 
 
-class AugmentSettings(Frozen):
-    """Random changes to a training window. Zero, or False, switches a change off.
-
-    Attributes
-    ----------
-    flip
-        Mirror each axis with probability 1/2.
-    deform
-        Share of the windows that are resampled: turned by any angle, scaled and bent. The others
-        are only shifted, flipped and turned by quarters, which keeps their pixels as they are, and
-        as prediction will see them.
-    rotate
-        Turn windows: by any angle where they are deformed, else by quarters.
-    scale
-        Zoom by exp(u), u uniform within plus and minus this.
-    elastic_std_px
-        Standard deviation of the displacements on the elastic grid (the paper: 10 px); lowered
-        automatically where a window is so small that it would fold.
-    elastic_grid
-        Control points per axis of the displacement grid (the paper: 3).
-    gain, offset, gamma, noise
-        Of the normalised image, whose standard deviation is 1: times exp(u), plus u, to the power
-        exp(u), plus Gaussian noise of a standard deviation up to this.
-    """
-
-    flip: bool = True
-    deform: Annotated[float, Field(ge=0, le=1)] = 0.5
-    rotate: bool = True
-    scale: Annotated[float, Field(ge=0, le=1)] = 0.2
-    elastic_std_px: NotNegative = 10.0
-    elastic_grid: Annotated[int, Field(ge=2, le=16)] = 3
-    gain: Annotated[float, Field(ge=0, le=2)] = 0.2
-    offset: NotNegative = 0.2
-    gamma: Annotated[float, Field(ge=0, le=2)] = 0.3
-    noise: NotNegative = 0.1
-
-
 class LossSettings(Frozen):
     """A weighted sum of losses.
 
@@ -119,18 +82,38 @@ class LossSettings(Frozen):
     ----------
     activation
         ``softmax``: one class per pixel. ``sigmoid``: each class on its own.
-    cross_entropy, dice
+    cross_entropy, dice, focal, tversky, boundary
         The weight of each term in the sum; at least one is positive.
+    focal_gamma
+        How little pixels count that are right already; 0 is cross-entropy.
+    tversky_alpha, tversky_beta
+        What a false positive and a false negative cost; 1/2 and 1/2 is Dice, a larger beta finds
+        more of what is small.
+    tversky_gamma
+        Above 1, classes that overlap badly count more (the paper of the focal one: 4/3).
+    boundary_reach_px
+        The distance to the border beyond which an error costs no more.
     """
 
     activation: Activation = "softmax"
     cross_entropy: NotNegative = 1.0
     dice: NotNegative = 0.0
+    focal: NotNegative = 0.0
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    tversky: NotNegative = 0.0
+    tversky_alpha: Positive = 0.3
+    tversky_beta: Positive = 0.7
+    tversky_gamma: Annotated[float, Field(ge=1, le=3)] = 1.0
+    boundary: NotNegative = 0.0
+    boundary_reach_px: Annotated[int, Field(ge=1, le=64)] = 10
 
     @model_validator(mode="after")
     def _some_term(self) -> Self:
-        if self.cross_entropy == 0 and self.dice == 0:
-            raise ValueError("all terms have weight 0: give cross_entropy or dice a weight above 0")
+        terms = ("cross_entropy", "dice", "focal", "tversky", "boundary")
+        if not any(getattr(self, term) for term in terms):
+            raise ValueError(
+                "all terms have weight 0: give cross_entropy, dice or another a weight above 0"
+            )
         return self
 
 
@@ -171,11 +154,15 @@ class WindowSettings(Frozen):
     edge_px
         With same padding: how much of each side of the window is left out of the loss, because
         the network sees zeros beyond it that it will not see in prediction.
+    rare_share
+        Share of the windows that are drawn around a pixel of a class, each class as often as
+        another but the commonest, where classes are rare (nnU-Net: 1/3); 0 draws all anywhere.
     """
 
     size_px: int | tuple[int, ...] = 256
     batch_size: Annotated[int, Field(ge=1)] = 4
     edge_px: Annotated[int, Field(ge=0)] = 0
+    rare_share: Share = 0.0
 
     @field_validator("size_px", mode="before")
     @classmethod
@@ -281,6 +268,16 @@ class Settings(Frozen):
             raise ValueError(
                 f"spacing has {len(self.spacing)} sizes for a network of {dimensions} dimensions: "
                 f"give one for each of {' '.join('zyx'[-dimensions:])}, or 'common'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_deformation_for_the_axes(self) -> Self:
+        kind = self.augment.deformation
+        if self.network.dimensions != 2 and kind in ("mls-similarity", "mls-rigid"):
+            raise ValueError(
+                f"augment.deformation {kind} is for planes, and the network for volumes: use "
+                "'mls-affine' or 'grid'"
             )
         return self
 

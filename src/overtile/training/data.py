@@ -31,6 +31,7 @@ from overtile.machine import free_memory
 from overtile.networks import Network
 from overtile.normalise import Normalisation
 from overtile.normalise.choice import choose_normalisation
+from overtile.rareclasses import ClassPixels, RareWindows, find_classes, kept_px
 from overtile.settings import NormalisationSettings, Settings
 from overtile.step import window_sizes
 from overtile.tileplan import mebibytes
@@ -84,7 +85,7 @@ class TrainingData:
         Of the labels, and of the intensities.
     examples, normalisations
         Of each image.
-    shapes, labelled_px, areas_px
+    shapes, labelled_px, class_pixels, areas_px
         Of each image; of all objects one after the other.
     spacing
         The median size of a pixel along each axis, if all images state one.
@@ -117,11 +118,15 @@ class TrainingData:
         cases = Kept(len(pairs), make_case, _size, self.room)
         labelled_px, areas = [], []
         counts = np.zeros(len(self.meaning.names), np.int64)
+        self.class_pixels: list[ClassPixels] = []
+        most = kept_px(len(pairs), len(counts))
 
         def seen() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
             nonlocal counts
             for case in cases:
                 counts += case.count_classes(len(counts))
+                masks = map(case.of_class, range(len(counts)))
+                self.class_pixels.append(find_classes(masks, most, len(self.class_pixels)))
                 labelled_px.append(np.count_nonzero(case.labelled))
                 areas.append(case.areas_px)
                 yield case.image, case.foreground
@@ -210,6 +215,8 @@ class TrainingData:
     def loader(self, settings: Settings, fields: Fields) -> Callable[[int, int], DataLoader[Any]]:
         """What makes the batches of a range of steps."""
         sizes, batch_size = window_sizes(settings, fields), settings.window.batch_size
+        share, overlap = settings.window.rare_share, self.meaning.kind == "multilabel"
+        rare = RareWindows(share, self.class_pixels, overlap=overlap) if share else None
 
         def load(start: int, stop: int) -> DataLoader[Any]:
             slabs = Slabs(
@@ -217,6 +224,7 @@ class TrainingData:
                 self.normalisations,
                 labelled_px=self.labelled_px,
                 sparse=self.labelled_share < SPARSE,
+                rare=rare,
                 context_px=sizes.context,
                 window_px=sizes.counted,
                 seed=settings.seed,
