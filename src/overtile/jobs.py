@@ -74,6 +74,9 @@ def train(
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    loggers: Iterable[str] = (),
     started: float | None = None,
     on_understood: Callable[[str], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
@@ -112,6 +115,12 @@ def train(
         Whether to go on with such a run.
     overwrite
         Whether a model that `output` holds already may be replaced.
+    devices, nodes
+        Processes on each machine, one for each GPU where there are any; and machines. They share
+        every batch, and each gets the segmenter; the first writes the output. Unless torchrun or
+        SLURM started them, those of this machine run this script once more.
+    loggers
+        Programs that follow the training: ``tensorboard``, ``mlflow``, ``wandb``.
     started
         When the time budget began, on the clock of `time.monotonic`; by default now.
     on_understood
@@ -126,6 +135,7 @@ def train(
     """
     from overtile.plan import Budget
     from overtile.training import train as train_model
+    from overtile.training.ranks import started as started_ranks
     from overtile.training.state import State
 
     earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
@@ -160,20 +170,24 @@ def train(
     if minutes is None and steps is None and epochs is None:
         minutes = DEFAULT_MINUTES
     budget = Budget(minutes, steps, epochs)
-    model = train_model(
-        pairs,
-        chosen,
-        budget,
-        held_out=held_out,
-        start=None if earlier is None else (_name_of(start), earlier.parameters),
-        state=state,
-        started=started,
-        on_understood=on_understood,
-        on_step=on_step,
-    )
-    if folder is not None and state is not None:
-        storage.save(model, folder, overwrite=overwrite)
-        state.remove()
+    with started_ranks(devices, nodes) as ranks:
+        model = train_model(
+            pairs,
+            chosen,
+            budget,
+            held_out=held_out,
+            start=None if earlier is None else (_name_of(start), earlier.parameters),
+            state=state,
+            started=started,
+            on_understood=on_understood,
+            on_step=on_step,
+            ranks=ranks,
+            loggers=tuple(loggers),
+        )
+        if folder is not None and state is not None and ranks.is_first:
+            storage.save(model, folder, overwrite=overwrite)
+            state.remove()
+        ranks.wait()
     return Segmenter(model)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from overtile.augment import Augmentation, context_size
 from overtile.geometry import Fields
-from overtile.losses import loss
+from overtile.losses import Total, loss, own
 from overtile.networks import Network
 from overtile.networks.network import Rated
 from overtile.settings import OptimiserSettings, Settings
@@ -79,16 +79,18 @@ class Step(nn.Module):
         The network to be trained; its memory layout is changed in place.
     settings
         Of the run, with precision and layout resolved (see `plan.fastest`).
+    total
+        Of sums over a batch that several processes share (see `losses.loss`).
     """
 
-    def __init__(self, network: Network, settings: Settings) -> None:
+    def __init__(self, network: Network, settings: Settings, total: Total = own) -> None:
         super().__init__()
         self.layout = torch.contiguous_format
         if settings.layout == "channels_last":
             flat = settings.network.dimensions == 2
             self.layout = torch.channels_last if flat else torch.channels_last_3d
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.settings = settings
+        self.settings, self.total = settings, total
         self.sizes = window_sizes(settings, network.fields)
         self.pixels = settings.window.batch_size * self.sizes.counted_px
         lost = zip(self.sizes.read, self.sizes.out, strict=True)
@@ -108,7 +110,8 @@ class Step(nn.Module):
             heads = self.network.heads(window.contiguous(memory_format=self.layout))
         if edge:
             heads = tuple(logits[inside] for logits in heads)
-        losses = [loss(logits, target, weight, self.settings.loss) for logits in heads]
+        kind, total = self.settings.loss, self.total
+        losses = [loss(logits, target, weight, kind, total) for logits in heads]
         return torch.stack(losses).mean()
 
 

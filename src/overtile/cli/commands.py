@@ -90,6 +90,9 @@ def train(
     ignore: given.Ignore = None,
     colours: given.Colours = None,
     repair: given.Repair = False,
+    devices: given.Devices = 1,
+    nodes: given.Nodes = 1,
+    logger: given.LoggerNames = None,
     resume: given.ResumeTraining = False,
     overwrite: given.Overwrite = False,
 ) -> None:
@@ -120,6 +123,9 @@ def train(
         steps=steps,
         epochs=epochs,
         holdout=holdout,
+        devices=devices,
+        nodes=nodes,
+        loggers=logger or (),
         resume=resume,
         overwrite=overwrite,
     )

@@ -146,6 +146,14 @@ Start = Annotated[
         "--from", help="An earlier model whose network, as far as it fits, to start from."
     ),
 ]
+Devices = Annotated[
+    int, typer.Option(min=1, help="Processes on each machine, one for each GPU if there are any.")
+]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines; torchrun or SLURM starts them.")]
+LoggerNames = Annotated[
+    list[str] | None,
+    typer.Option("--logger", help="Follow the training with tensorboard, mlflow or wandb."),
+]
 ResumeTraining = Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")]
 
 # Of `predict`.

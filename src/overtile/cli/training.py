@@ -85,7 +85,17 @@ def choose_settings(choice: Choice) -> Settings:
 def run_training(
     pairs: Pairs, output: Path, settings: Settings, holdout: str | None, **options: Any
 ) -> None:
-    """Say what will be learnt, train with a progress bar, and say what came of it."""
+    """Say what will be learnt, train with a progress bar, and say what came of it.
+
+    Of several processes only the first one speaks.
+    """
+    from overtile.training.ranks import is_first
+
+    if not is_first(options["devices"], options["nodes"]):
+        jobs.train(
+            pairs, output=output, settings=settings, holdout=holdout, started=STARTED, **options
+        )
+        return
     say_recognised(pairs, holdout)
     with training_progress() as tell:
         made = jobs.train(

@@ -13,21 +13,26 @@ from overtile.losses.boundary import boundary_loss
 from overtile.losses.classes import one_hot, probabilities
 from overtile.losses.entropy import cross_entropy, focal_loss
 from overtile.losses.overlap import dice_loss, tversky_loss
+from overtile.losses.shared import Total, own
 from overtile.settings import LossSettings
 
 __all__ = [
+    "Total",
     "boundary_loss",
     "cross_entropy",
     "dice_loss",
     "focal_loss",
     "loss",
     "one_hot",
+    "own",
     "probabilities",
     "tversky_loss",
 ]
 
 
-def loss(logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings) -> Tensor:
+def loss(
+    logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings, total: Total = own
+) -> Tensor:
     """The weighted sum of the losses that are set.
 
     Parameters
@@ -42,6 +47,9 @@ def loss(logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings)
         only which pixels count at all.
     settings
         Which terms, with which weight, under which activation.
+    total
+        Where a batch is shared by several processes: sums over all of them, with their gradient.
+        Every term is a function of such sums, so that the loss is that of the whole batch.
 
     Returns
     -------
@@ -59,23 +67,23 @@ def loss(logits: Tensor, target: Tensor, weight: Tensor, settings: LossSettings)
     else:
         labelled = labelled & (target >= 0).all(dim=1)
     target = target.to(logits.dtype)
-    total = logits.new_zeros(())
+    summed = logits.new_zeros(())
     if settings.cross_entropy:
-        energy = cross_entropy(logits, target, weight, labelled, settings.activation)
-        total = total + settings.cross_entropy * energy
+        energy = cross_entropy(logits, target, weight, labelled, settings.activation, total)
+        summed = summed + settings.cross_entropy * energy
     if settings.focal:
-        focal = focal_loss(logits, target, weight, labelled, settings)
-        total = total + settings.focal * focal
+        focal = focal_loss(logits, target, weight, labelled, settings, total)
+        summed = summed + settings.focal * focal
     if not (settings.dice or settings.tversky or settings.boundary):
-        return total
+        return summed
     likely = probabilities(logits, settings.activation)
     if settings.dice:
-        total = total + settings.dice * dice_loss(likely, target, labelled)
+        summed = summed + settings.dice * dice_loss(likely, target, labelled, total)
     if settings.tversky:
-        tversky = tversky_loss(likely, target, weight, labelled, settings)
-        total = total + settings.tversky * tversky
+        tversky = tversky_loss(likely, target, weight, labelled, settings, total)
+        summed = summed + settings.tversky * tversky
     if settings.boundary:
         reach = settings.boundary_reach_px
-        boundary = boundary_loss(likely, target, weight, labelled, reach)
-        total = total + settings.boundary * boundary
-    return total
+        boundary = boundary_loss(likely, target, weight, labelled, reach, total)
+        summed = summed + settings.boundary * boundary
+    return summed

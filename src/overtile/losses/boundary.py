@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from overtile.losses.shared import Total, mean_of_labelled, own
+
 
 def boundary_loss(
-    likely: Tensor, target: Tensor, weight: Tensor, labelled: Tensor, reach_px: int
+    likely: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    labelled: Tensor,
+    reach_px: int,
+    total: Total = own,
 ) -> Tensor:
     """The sum of w phi (p - t) over pixels and classes, over the number of both.
 
@@ -24,10 +31,12 @@ def boundary_loss(
         (b *space).
     reach_px
         Of the distance.
+    total
+        As for `overtile.losses.loss`.
     """
     distance = signed_distance(target, labelled, reach_px).to(likely.dtype)
     error = (distance * (likely - target)).mean(dim=1)
-    return torch.where(labelled, error * weight, 0).sum() / labelled.sum().clamp(min=1)
+    return mean_of_labelled(error * weight, labelled, total)
 
 
 @torch.no_grad()

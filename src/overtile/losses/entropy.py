@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overtile.losses.shared import Total, mean_of_labelled, own
 from overtile.settings import Activation, LossSettings
 
 TINY = 1e-12
@@ -13,7 +14,12 @@ TINY = 1e-12
 
 
 def cross_entropy(
-    logits: Tensor, target: Tensor, weight: Tensor, labelled: Tensor, activation: Activation
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    labelled: Tensor,
+    activation: Activation,
+    total: Total = own,
 ) -> Tensor:
     """The energy of Ronneberger et al. 2015, equation 1: sum of w(x) log p(x), over pixels.
 
@@ -28,12 +34,19 @@ def cross_entropy(
         (b *space).
     activation
         ``sigmoid`` sums the binary cross-entropies of the classes.
+    total
+        As for `overtile.losses.loss`.
     """
-    return _mean(_surprise(logits, target, activation), weight, labelled)
+    return _mean(_surprise(logits, target, activation), weight, labelled, total)
 
 
 def focal_loss(
-    logits: Tensor, target: Tensor, weight: Tensor, labelled: Tensor, settings: LossSettings
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    labelled: Tensor,
+    settings: LossSettings,
+    total: Total = own,
 ) -> Tensor:
     """Cross-entropy whose pixels count by (1 - p)^gamma, p the probability of what is true there.
 
@@ -49,11 +62,13 @@ def focal_loss(
         (b *space).
     settings
         ``activation`` and ``focal_gamma``. With ``sigmoid`` each class has its own p.
+    total
+        As for `overtile.losses.loss`.
     """
     surprise = _surprise(logits, target, settings.activation)
     wrong = -torch.expm1(-surprise)  # 1 - p, without the cancellation
     focus = wrong.clamp(min=TINY) ** settings.focal_gamma
-    return _mean(focus * surprise, weight, labelled)
+    return _mean(focus * surprise, weight, labelled, total)
 
 
 def _surprise(logits: Tensor, target: Tensor, activation: Activation) -> Tensor:
@@ -63,7 +78,6 @@ def _surprise(logits: Tensor, target: Tensor, activation: Activation) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def _mean(energy: Tensor, weight: Tensor, labelled: Tensor) -> Tensor:
+def _mean(energy: Tensor, weight: Tensor, labelled: Tensor, total: Total) -> Tensor:
     """Weighted, summed over classes, over the number of labelled pixels."""
-    energy = torch.where(labelled, energy.sum(dim=1) * weight, 0)
-    return energy.sum() / labelled.sum().clamp(min=1)
+    return mean_of_labelled(energy.sum(dim=1) * weight, labelled, total)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from overtile.losses.shared import Total, own
 from overtile.settings import LossSettings
 
 SMALLEST = 1e-6
 """Least that is divided by; and least of 1 - index, because a root has no slope at 0."""
 
 
-def dice_loss(likely: Tensor, target: Tensor, labelled: Tensor) -> Tensor:
+def dice_loss(likely: Tensor, target: Tensor, labelled: Tensor, total: Total = own) -> Tensor:
     """One minus the soft Dice coefficient, 2 sum(p t) / (sum(p) + sum(t)), mean over classes.
 
     Sums run over the labelled pixels of the whole batch (Milletari et al. 2016,
@@ -24,17 +25,25 @@ def dice_loss(likely: Tensor, target: Tensor, labelled: Tensor) -> Tensor:
         Probabilities and truth (b k *space).
     labelled
         (b *space), bool.
+    total
+        As for `overtile.losses.loss`.
     """
     seen = labelled.unsqueeze(1)
     axes = [0, *range(2, target.ndim)]
     likely, target = torch.where(seen, likely, 0), torch.where(seen, target, 0)
-    of_class = target.sum(axes)
-    dice = 2 * (likely * target).sum(axes) / (likely.sum(axes) + of_class).clamp(min=SMALLEST)
+    sums = [(likely * target).sum(axes), likely.sum(axes), target.sum(axes)]
+    both, of_likely, of_class = total(torch.stack(sums)).unbind()
+    dice = 2 * both / (of_likely + of_class).clamp(min=SMALLEST)
     return _mean_of_present(1 - dice, of_class)
 
 
 def tversky_loss(
-    likely: Tensor, target: Tensor, weight: Tensor, labelled: Tensor, settings: LossSettings
+    likely: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    labelled: Tensor,
+    settings: LossSettings,
+    total: Total = own,
 ) -> Tensor:
     """(1 - T)^(1 / gamma), mean over classes, with T = TP / (TP + alpha FP + beta FN).
 
@@ -52,19 +61,20 @@ def tversky_loss(
         (b *space).
     settings
         ``tversky_alpha``, ``tversky_beta``, ``tversky_gamma``.
+    total
+        As for `overtile.losses.loss`.
     """
     counted = torch.where(labelled, weight, 0).unsqueeze(1)
     axes = [0, *range(2, target.ndim)]
-    hit, false, missed = (
-        (counted * part).sum(axes)
-        for part in (likely * target, likely * (1 - target), (1 - likely) * target)
-    )
+    parts = (likely * target, likely * (1 - target), (1 - likely) * target, target)
+    sums = [(counted * part).sum(axes) for part in parts]
+    hit, false, missed, of_class = total(torch.stack(sums)).unbind()
     errors = settings.tversky_alpha * false + settings.tversky_beta * missed
     # 1 - T, without the cancellation.
     short = errors / (hit + errors).clamp(min=SMALLEST)
     if settings.tversky_gamma != 1:
         short = short.clamp(min=SMALLEST) ** (1 / settings.tversky_gamma)
-    return _mean_of_present(short, (counted * target).sum(axes))
+    return _mean_of_present(short, of_class)
 
 
 def _mean_of_present(of_each: Tensor, of_class: Tensor) -> Tensor:

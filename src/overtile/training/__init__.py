@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
-
 from overtile import networks
-from overtile.engines.torch import best_device
 from overtile.layouts import Pairs
 from overtile.model import Arrays, Model
 from overtile.networks import Network
@@ -20,7 +17,9 @@ from overtile.settings import Settings
 from overtile.step import Batch, Step, window_sizes
 from overtile.training.data import TrainingData
 from overtile.training.finishing import make_model
+from overtile.training.loggers import make_loggers
 from overtile.training.loop import Progress, run
+from overtile.training.ranks import Ranks
 from overtile.training.state import Run, State
 from overtile.training.transfer import start_from
 
@@ -41,6 +40,8 @@ def train(
     started: float | None = None,
     on_understood: Callable[[str], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
+    ranks: Ranks | None = None,
+    loggers: Sequence[str] = (),
 ) -> Model:
     """Train a network on pairs.
 
@@ -64,6 +65,11 @@ def train(
         Told what the labels mean, and what is kept in memory, before anything that takes long.
     on_step
         Told every few steps how far training is.
+    ranks
+        The processes that share the training, by default this one alone; each gets the model. Only
+        the first is told what is understood, and how far training is.
+    loggers
+        Names of `overtile.training.loggers`, which are told what the history is told.
 
     Raises
     ------
@@ -73,16 +79,20 @@ def train(
         Settings that do not fit the data, an earlier model that does not fit the network, too
         little time for one step, or training diverged.
     ModelError, MissingError
-        The parameters that an encoder was to begin with do not fit it, or cannot be had.
+        The parameters that an encoder was to begin with do not fit it, or cannot be had; or a
+        logger is not installed.
     """
+    ranks = ranks or Ranks()
     started = time.monotonic() if started is None else started
     begun = state.read() if state is not None else None
-    data = TrainingData(pairs, settings if begun is None else begun.settings)
-    on_understood(f"{data.meaning.reason} {data.memory}")
-    device = best_device()
+    tell = on_understood if ranks.is_first else lambda _: None
+    made = make_loggers(loggers, None if state is None else state.folder, tell)
+    data = TrainingData(pairs, settings if begun is None else begun.settings, ranks.devices)
+    ranks.check_same(data.digests)
+    tell(f"{data.meaning.reason} {data.memory}")
     if begun is None:
-        network, begun = _begin(data, settings, budget, start, device, started)
-        if state is not None:
+        network, begun = _begin(data, settings, budget, start, ranks, started)
+        if state is not None and ranks.is_first:
             state.begin(begun)
     else:
         data.check_same(begun.images)
@@ -90,18 +100,27 @@ def train(
     deadline = time.monotonic() + _seconds(begun.minutes) - begun.spent_s
     data.normalise_for(network)
     settings, steps = begun.settings, begun.steps
-    step = Step(network, settings).to(device)
+    ranks.check_batch(settings.window.batch_size)
+    if ranks.count > 1:
+        tell(ranks.describe(settings))
+    step = Step(network, settings, ranks.total).to(ranks.device)
     result = run(
         step,
-        data.loader(settings, step.network.fields),
+        data.loader(settings, step.network.fields, ranks.number, ranks.count),
         steps,
         deadline=deadline,
         checkpoint=state.checkpoint if state is not None else None,
         on_step=on_step,
+        ranks=ranks,
+        loggers=made,
     )
-    model = make_model(data, settings, result, steps, device, held_out, started)
-    origin = model.origin.model_copy(update={"started_from": begun.started_from})
-    return replace(model, origin=origin)
+
+    def finish() -> Model:
+        model = make_model(data, settings, result, steps, ranks.device, held_out, started)
+        origin = model.origin.model_copy(update={"started_from": begun.started_from})
+        return replace(model, origin=origin)
+
+    return ranks.from_first(finish)
 
 
 def _begin(
@@ -109,23 +128,25 @@ def _begin(
     settings: Settings,
     budget: Budget,
     start: tuple[str, Arrays] | None,
-    device: torch.device,
+    ranks: Ranks,
     started: float,
 ) -> tuple[Network, Run]:
-    """A new network, and the run that is to train it."""
+    """A new network, and the run that is to train it, the same in all processes."""
     settings = fit_to_data(
         settings, data.channels, len(data.meaning.names), data.shapes, data.spacing
     )
     if data.meaning.kind == "multilabel":
         settings = let_overlap(settings)
+    ranks.check_batch(settings.window.batch_size)
     network, reuse = networks.build(settings.network, settings.seed), None
     # Before anything that takes long, for what they read may be missing.
     if start is not None:
         reuse = str(start_from(network, start[1], start[0]))
-    else:
+    elif ranks.is_first:
         network.start()
-    settings, steps = _plan(data, settings, budget, device, started)
-    return network, Run(
+    ranks.start_alike(network)
+    settings, steps = _plan(data, network, settings, budget, ranks, started)
+    begun = Run(
         settings=settings,
         steps=steps,
         minutes=budget.minutes,
@@ -133,6 +154,7 @@ def _begin(
         images=data.digests,
         started_from=reuse,
     )
+    return network, ranks.broadcast(begun)
 
 
 def _seconds(minutes: float | None) -> float:
@@ -141,11 +163,20 @@ def _seconds(minutes: float | None) -> float:
 
 
 def _plan(
-    data: TrainingData, settings: Settings, budget: Budget, device: torch.device, started: float
+    data: TrainingData,
+    network: Network,
+    settings: Settings,
+    budget: Budget,
+    ranks: Ranks,
+    started: float,
 ) -> tuple[Settings, int]:
-    """Settings with precision and layout measured, and the number of steps."""
-    fields = networks.fields_of(settings.network)
-    load = data.loader(settings, fields)
+    """Settings with precision and layout measured, and the number of steps.
+
+    Of several processes all measure at once. Precision and layout are those of the first one, the
+    time of a step that of the slowest, and the exchange of gradients comes on top.
+    """
+    fields, device = networks.fields_of(settings.network), ranks.device
+    load = data.loader(settings, fields, ranks.number, ranks.count)
 
     def next_batch() -> Batch:
         slabs, target, weight, seeds = next(iter(load(0, 1)))
@@ -157,12 +188,13 @@ def _plan(
         begin = time.perf_counter()
         next_batch()
         loads.append(time.perf_counter() - begin)
-    step_s += statistics.median(loads)
+    step_s = ranks.most(step_s + statistics.median(loads))
+    step_s += ranks.exchange_s(network)
     steps = steps_for(
         budget,
         step_s=step_s,
-        elapsed_s=time.monotonic() - started,
+        elapsed_s=ranks.most(time.monotonic() - started),
         labelled_px=int(data.labelled_px.sum()),
         step_px=settings.window.batch_size * window_sizes(settings, fields).counted_px,
     )
-    return settings, steps
+    return ranks.broadcast(settings), steps

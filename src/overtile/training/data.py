@@ -79,6 +79,13 @@ class TrainingData:
     Each image is read once, and kept with its target and pixel weight as far as the room allows;
     the others are read again whenever a window is drawn from them.
 
+    Parameters
+    ----------
+    pairs, settings
+        Of the run.
+    sharers
+        Processes on this machine that each keep the images.
+
     Attributes
     ----------
     meaning, normalisation
@@ -95,12 +102,12 @@ class TrainingData:
         Name -> SHA-256 of the pixels.
     """
 
-    def __init__(self, pairs: Pairs, settings: Settings) -> None:
+    def __init__(self, pairs: Pairs, settings: Settings, sharers: int = 1) -> None:
         self.pixel_size = pairs.pixel_size
         self.digests: dict[str, str] = {}
         self.shapes: list[tuple[int, ...]] = []
         self._kinds: set[np.dtype[Any]] = set()
-        free = int(KEPT_SHARE * free_memory())
+        free = int(KEPT_SHARE * free_memory()) // sharers
         self.room = Room(free if settings.kept_mib is None else settings.kept_mib * 2**20)
         read = Kept(len(pairs), lambda place: _read(pairs[place]), _size, self.room)
         self.meaning = understand(
@@ -212,8 +219,14 @@ class TrainingData:
                 "Give the same data and hold-out, or start anew without --resume."
             )
 
-    def loader(self, settings: Settings, fields: Fields) -> Callable[[int, int], DataLoader[Any]]:
-        """What makes the batches of a range of steps."""
+    def loader(
+        self, settings: Settings, fields: Fields, rank: int = 0, ranks: int = 1
+    ) -> Callable[[int, int], DataLoader[Any]]:
+        """What makes the batches of a range of steps, or the share in them of one of `ranks`.
+
+        It has every window whose number leaves `rank` when divided by `ranks`; together the shares
+        are what one process would draw.
+        """
         sizes, batch_size = window_sizes(settings, fields), settings.window.batch_size
         share, overlap = settings.window.rare_share, self.meaning.kind == "multilabel"
         rare = RareWindows(share, self.class_pixels, overlap=overlap) if share else None
@@ -232,6 +245,8 @@ class TrainingData:
                 batch_size=batch_size,
             )
             # A generator of its own, because the loader would draw from the caller's.
-            return DataLoader(slabs, batch_size=batch_size, generator=torch.Generator())
+            own = range(rank, len(slabs), ranks)
+            size = batch_size // ranks
+            return DataLoader(slabs, batch_size=size, sampler=own, generator=torch.Generator())
 
         return load

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,9 @@ from overtile.errors import SettingsError
 from overtile.model import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.step import Average, Batch, Step, learning_rate_factor, make_optimiser
+from overtile.training.loggers import Logger, begin, log
+from overtile.training.quiet import quiet
+from overtile.training.ranks import Ranks
 
 mend_torchvision()
 import lightning.pytorch as pl  # noqa: E402  (it imports torchvision)
@@ -35,6 +36,12 @@ CHECKPOINT_S = 20.0
 
 RECORD_STEPS = 10
 """Steps between rows of the history."""
+
+Stop = Literal["time", "interrupt"] | None
+"""Why a run ends before its planned steps."""
+
+STOPS: tuple[Stop, ...] = (None, "time", "interrupt")
+"""The later one counts where processes have different ones."""
 
 Loader = Callable[[int, int], "DataLoader[Batch]"]
 """From the steps (start, stop) to a loader of their batches."""
@@ -78,7 +85,7 @@ class Result:
     parameters: dict[str, Tensor]
     history: tuple[HistoryRow, ...]
     steps: int
-    stopped: Literal["time", "interrupt"] | None
+    stopped: Stop
 
 
 def run(
@@ -89,6 +96,8 @@ def run(
     deadline: float,
     checkpoint: Path | None,
     on_step: Callable[[Progress], None],
+    ranks: Ranks | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> Result:
     """Train for a number of steps, or until the deadline or Ctrl-C.
 
@@ -106,23 +115,32 @@ def run(
         File kept up to date for resuming, and gone on from where it exists; None for neither.
     on_step
         Told every few steps.
+    ranks
+        The processes that share the batches; the step and its loader are made for them.
+    loggers
+        Of Lightning: told what the history is told.
 
     Raises
     ------
     SettingsError
         The loss is no longer finite.
     """
-    module = _Module(step, steps, loader)
+    ranks = ranks or Ranks()
+    module = _Module(step, steps, loader, ranks)
     watch = _Watch(module, deadline, checkpoint, on_step)
-    with _quiet(), _interrupts(watch):
+    with quiet(), _interrupts(watch):
         trainer = pl.Trainer(
             accelerator="gpu" if next(step.parameters()).is_cuda else "cpu",
-            devices=1,
+            devices=ranks.devices,
+            num_nodes=ranks.nodes,
+            strategy="ddp" if ranks.count > 1 else "auto",
+            sync_batchnorm=ranks.has_common_statistics(step.settings),
+            use_distributed_sampler=False,
             max_steps=steps,
             max_epochs=-1,
             reload_dataloaders_every_n_epochs=1,
             callbacks=[watch],
-            logger=False,
+            logger=list(loggers),
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -135,18 +153,21 @@ def run(
 class _Module(pl.LightningModule):
     """The training step as Lightning wants it; an epoch is a chunk of steps."""
 
-    def __init__(self, step: Step, steps: int, loader: Loader) -> None:
+    def __init__(self, step: Step, steps: int, loader: Loader, ranks: Ranks) -> None:
         super().__init__()
         self.step = step
         self.steps = steps
         self.loader = loader
+        self.ranks = ranks
         self.average = Average(step.network, step.settings.averaging)
         self.history: list[HistoryRow] = []
 
     def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002  (Lightning's name)
-        # Drop-out, too, depends on (seed, step) alone, and the caller's random state is left alone.
+        # Drop-out, too, is a function of (seed, step, process), and leaves the caller's random
+        # state alone.
         with torch.random.fork_rng(devices=[batch[0].device] if batch[0].is_cuda else []):
-            torch.manual_seed(self.step.settings.seed * 1_000_003 + self.global_step)
+            here = self.ranks.number << 40
+            torch.manual_seed(self.step.settings.seed * 1_000_003 + self.global_step + here)
             loss: Tensor = self.step(batch)
         return loss
 
@@ -187,7 +208,9 @@ class _Watch(pl.Callback):
         self.deadline = deadline
         self.checkpoint = checkpoint
         self.on_step = on_step
-        self.stopped: Literal["time", "interrupt"] | None = None
+        self.ranks = module.ranks
+        self.asked: Stop = None  # of this process alone
+        self.stopped: Stop = None
         self.losses: list[Tensor] = []
         self.pixels = 0
         self.began = time.monotonic()
@@ -196,6 +219,7 @@ class _Watch(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:  # noqa: ARG002
         self.before = self.module.history[-1].seconds if self.module.history else 0.0
+        begin(trainer.loggers, self.module.step.settings, self.module.history)
 
     def on_train_batch_end(
         self,
@@ -207,13 +231,19 @@ class _Watch(pl.Callback):
         self.module.average.update(self.module.step.network)
         self.losses.append(outputs["loss"].detach())
         done, steps = trainer.global_step, self.module.steps
-        if self.stopped is None and time.monotonic() > self.deadline and done < steps:
-            self.stopped = "time"
+        if self.asked is None and time.monotonic() > self.deadline and done < steps:
+            self.asked = "time"
+        self._agree()
         # The loss is fetched rarely, because a GPU would have to be waited for at every step.
         if done % RECORD_STEPS == 0 or done == steps or self.stopped:
             self._record(trainer, done)
+            self._agree()  # it took a moment, in which Ctrl-C may have come
         if self.stopped:
             trainer.should_stop = True
+
+    def _agree(self) -> None:
+        """Stop if any process is to."""
+        self.stopped = STOPS[int(self.ranks.most(STOPS.index(self.asked)))]
 
     def _record(self, trainer: pl.Trainer, done: int) -> None:
         loss = float(torch.stack(self.losses).mean())
@@ -225,17 +255,23 @@ class _Watch(pl.Callback):
                 f"Lower optimiser.learning_rate (now {rate:g}), for example to {rate / 4:g}."
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.module.history.append(HistoryRow(done, loss, rate, seconds))
+        row = HistoryRow(done, loss, rate, seconds)
+        self.module.history.append(row)
+        log(trainer.loggers, row)
         self.pixels += len(self.losses) * self.module.step.pixels
         self.losses.clear()
         here = time.monotonic() - self.began
-        self.on_step(Progress(done, self.module.steps, loss, here, self.pixels))
+        if self.ranks.is_first:
+            self.on_step(Progress(done, self.module.steps, loss, here, self.pixels))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:  # noqa: ARG002
-        if self.checkpoint is not None and time.monotonic() - self.saved > CHECKPOINT_S:
+        if self.checkpoint is None:
+            return
+        if self.ranks.most(time.monotonic() - self.saved > CHECKPOINT_S):
             fresh = self.checkpoint.with_suffix(".fresh")
-            trainer.save_checkpoint(fresh)
-            fresh.replace(self.checkpoint)
+            trainer.save_checkpoint(fresh)  # by the first process, and the others wait
+            if self.ranks.is_first:
+                fresh.replace(self.checkpoint)
             self.saved = time.monotonic()
 
 
@@ -247,30 +283,12 @@ def _interrupts(watch: _Watch) -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if watch.stopped == "interrupt":
+        if watch.asked == "interrupt":
             signal.default_int_handler(number, frame)
-        watch.stopped = "interrupt"
+        watch.asked = "interrupt"
 
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's advertisement, device list and advice on workers, which do not apply."""
-    loggers = [
-        logging.getLogger(f"lightning.pytorch{name}") for name in ("", ".utilities.rank_zero")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
