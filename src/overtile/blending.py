@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from overtile.image import Sliceable
 from overtile.metrics import Mismatch, mismatch
@@ -18,7 +17,7 @@ from overtile.tiles import Tile, cut, even_step
 
 
 def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np.float32]:
-    """Probabilities (k *space) of an image (c *space), each pixel the mean over its tiles.
+    """Probabilities of all outputs (k *space) of an image (c *space), the mean over tiles.
 
     They are NaN where the image is missing.
     A tile counts most in its middle and least at its edges, but for those at the image's own edge:
@@ -39,11 +38,10 @@ def blended(tiler: Tiler, image: Sliceable, step: tuple[int, ...]) -> NDArray[np
     tiler = tiler.of(image)
     for tile in cut(shape, tiler.fields, step, tiler.border):
         loaded = tiler.read(image, tile)
-        logits = tiler.engine(loaded.window)[0]
-        likely = softmax(logits, axis=0) if tiler.activation == "softmax" else expit(logits)
-        weight, inside, write = _faded(tile, logits.shape[1:], shape, margins)
+        likely = tiler.likely(tiler.engine(loaded.window)[0])
+        weight, inside, write = _faded(tile, likely.shape[1:], shape, margins)
         if total.size == 0:
-            total = np.zeros((len(logits), *shape), np.float32)
+            total = np.zeros((len(likely), *shape), np.float32)
         total[:, *write] += weight * likely[:, *inside]
         weights[*write] += weight
         if loaded.missing is not None:  # later tiles add to it, and it stays NaN

@@ -45,8 +45,9 @@ class Example:
     image
         (c *space), as it was read.
     target
-        (*space) int16, class ids, with a background line between objects that touched; -1 ignored,
-        as where the image is missing. Of classes that overlap (k *space), 0 or 1 for each.
+        (*space) int16, class ids, with a line between objects that touched (background, or the
+        class behind all others); -1 ignored, as where the image is missing. Of classes that
+        overlap (k *space), 0 or 1 for each.
     weight
         (*space) float32, the pixel weight; 0 where ignored, or where the image is missing.
     areas_px
@@ -124,6 +125,16 @@ def _known(target: NDArray[np.int16], dimensions: int) -> NDArray[np.bool_]:
     return np.asarray((target.min(axis=0) if target.ndim > dimensions else target) != IGNORE)
 
 
+def outputs_of(meaning: LabelMeaning, settings: PixelWeightSettings) -> int:
+    """What a network gives of each pixel: the classes, and behind them the line, if it is one."""
+    return len(meaning.names) + _has_line(meaning, settings)
+
+
+def _has_line(meaning: LabelMeaning, settings: PixelWeightSettings) -> bool:
+    own = settings.separation == "class" and settings.separation_px > 0
+    return own and meaning.kind == "instances"
+
+
 def understood(
     image: NDArray[np.generic],
     label: Label | NDArray[np.generic],
@@ -140,7 +151,8 @@ def understood(
     target, objects = meaning.class_map(label), meaning.objects(label)
     if meaning.kind == "instances":
         objects = separate_touching(objects, settings.separation_px)
-        target = np.where((objects == 0) & (target > 0), 0, target).astype(np.int16)
+        line = len(meaning.names) if _has_line(meaning, settings) else 0
+        target = np.where((objects == 0) & (target > 0), line, target).astype(np.int16)
     missing = find_missing(image)
     if missing is not None:
         target[..., missing], objects[missing] = IGNORE, 0

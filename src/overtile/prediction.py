@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.blending import blended, tile_mismatch
-from overtile.engines import Engine, most_probable
+from overtile.engines import Engine
 from overtile.engines.choice import cost_of
 from overtile.engines.cost import Cost, probe_shapes
-from overtile.errors import DataError, ModelError
+from overtile.errors import DataError, ModelError, SettingsError
 from overtile.executors import Work, in_this_process
 from overtile.image import Image, Sliceable
 from overtile.labels import UNLABELLED_VALUE
 from overtile.metrics import Mismatch
 from overtile.model import Model
-from overtile.objects import ObjectSettings
+from overtile.objects import INSIDE, SPARE_PX, ObjectSettings, above_inside
 from overtile.planes import Planes
 from overtile.resample import Resampled, to_pixel_size
 from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles, plan_unmeasured
@@ -115,17 +115,41 @@ class Predictor:
     def objects_are(
         self, seed_threshold: float | None = None, larger: float = 1.0
     ) -> ObjectSettings:
-        """What an object is: as in training, without its specks, grown back by half the line.
+        """What an object is: as in training, without its specks, grown back into the line.
 
         With so many times as many pixels as the network sees.
+
+        Raises
+        ------
+        SettingsError
+            A seed threshold that is not above that of objects.
         """
         classes = self.model.classes
         line_px = self.model.settings.pixel_weight.separation_px
         growth = larger ** (1 / self.model.settings.network.dimensions)
+        if self.model.has_line:
+            return self._told_apart(seed_threshold, growth * (line_px + SPARE_PX), larger)
         return ObjectSettings(
             smallest_px=round(classes.smallest_object_px * larger),
             grow_px=growth * line_px / 2 if classes.kind == "instances" else 0,
             seed_threshold=seed_threshold,
+        )
+
+    def _told_apart(
+        self, seed_threshold: float | None, grow_px: float, larger: float
+    ) -> ObjectSettings:
+        """What an object is in the objectness of a network that knows lines between them."""
+        if seed_threshold is not None and seed_threshold <= INSIDE:
+            raise SettingsError(
+                f"A seed threshold of {seed_threshold} parts nothing: this model finds objects "
+                f"where the probability to be inside of one is above {INSIDE}. Give more, or none."
+            )
+        return ObjectSettings(
+            threshold=above_inside(INSIDE),
+            smallest_px=round(self.model.classes.smallest_object_px * larger),
+            grow_px=grow_px,
+            grow_above=0.5,
+            seed_threshold=None if seed_threshold is None else above_inside(seed_threshold),
         )
 
     def plan(
@@ -230,15 +254,9 @@ class Predictor:
     def blend(self, plane: Sliceable, kind: Kind, step: tuple[int, ...]) -> NDArray[Any]:
         """The result for a plane (c *space) of a network whose tiles are not exact."""
         likely = blended(self.tiler, plane, step)
-        if kind == "probabilities":
-            return likely
         missing = np.isnan(likely[0])
-        if kind == "classes":
-            ids = (
-                np.asarray(likely > 0.5, np.uint8) if self.tiler.overlap else most_probable(likely)
-            )
-            return say_missing(ids, missing, kind)
-        return say_missing(1 - likely[0], missing, kind)
+        result = self.tiler.of_outputs(likely, kind)
+        return say_missing(result, missing if missing.any() else None, kind)
 
     def mismatch(self, plane: Sliceable) -> Mismatch:
         """How far two tilings of a plane (c *space) differ."""

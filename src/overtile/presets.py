@@ -26,7 +26,9 @@ def default_settings(network: str = "unet") -> Settings:
         preset="default",
         network=chosen,
         window=WindowSettings(size_px=256, batch_size=4),
-        pixel_weight=PixelWeightSettings(border_weight=5.0, balance_classes=False),
+        pixel_weight=PixelWeightSettings(
+            border_weight=5.0, balance_classes=False, separation="class"
+        ),
         optimiser=OptimiserSettings(name="adamw", learning_rate=2e-3, weight_decay=0.01),
         border=chosen.border,
         averaging=0.998,

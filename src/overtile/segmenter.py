@@ -169,8 +169,8 @@ class Segmenter:
         """An id for every object, 0 for background: (y x), or (z y x) of a stack or a volume.
 
         Objects are the connected regions of all classes but the first, without specks smaller than
-        half of nearly all objects in training; where training drew a line of background between
-        touching objects, they are grown back by half of it. With a seed threshold, regions that
+        half of nearly all objects in training; where training drew a line between touching
+        objects, they are grown back into it. With a seed threshold, regions that
         hold several places above it are parted between them. Other parameters and errors are those
         of `predict`.
         """
@@ -188,7 +188,13 @@ class Segmenter:
         return np.stack(found).reshape(foreground.shape)
 
     def find_objects(self, probabilities: NDArray[np.float32], image: Image) -> NDArray[np.int32]:
-        """The objects (*space) of the probabilities (k *space) of an image, as `objects` does."""
+        """The objects (*space) of the probabilities (k *space) of an image, as `objects` does.
+
+        Where the network knows lines between objects, which are not among the probabilities, the
+        image is predicted again.
+        """
+        if self.model.has_line:
+            return self.objects(image)
         missing = np.isnan(probabilities[0])
         settings = self._objects_are(image, missing.shape)
         found = find_objects(np.where(missing, 0, 1 - probabilities[0]), **vars(settings))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from overtile.engines import Engine
+from overtile.engines import Engine, most_probable
 from overtile.errors import DataError, SettingsError
 from overtile.geometry import Fields, mirror_indices
 from overtile.image import Sliceable
@@ -24,18 +24,20 @@ from overtile.missing import find_missing, refuse_infinite
 from overtile.model import Model
 from overtile.model.ensemble import normalisations
 from overtile.normalise import Normalisation, Stacked
+from overtile.objects import objectness, without_line
 from overtile.settings import Activation
 from overtile.tiles import Border, Tile, cut, even_step
 
 Slices = tuple[slice, ...]
 Kind = Literal["classes", "probabilities", "foreground"]
-"""What is computed of a tile: class ids, all probabilities, or that of not being background."""
+"""What is computed of a tile: class ids, all probabilities, or what objects are found in: the
+probability of not being background, or where the network tells lines apart, `objectness`."""
 
 
 def channels_of(model: Model, kind: Kind) -> int | None:
     """The channels of a result: a class each, of probabilities and of classes that overlap."""
     layered = kind == "probabilities" or (kind == "classes" and model.classes.overlap)
-    return model.settings.network.classes if layered else None
+    return len(model.classes.names) if layered else None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Tiler:
         What makes probabilities of logits.
     overlap
         Whether classes may overlap: class ids are then 0 or 1 for each class.
+    line
+        Whether the last output is the line between touching objects, which belong to class 1.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Tiler:
         normalisation: Normalisation | Stacked,
         activation: Activation,
         overlap: bool = False,
+        line: bool = False,
     ) -> None:
         self.engine = engine
         self.fields = fields
@@ -90,6 +95,7 @@ class Tiler:
         self.normalisation: Normalisation | Stacked = normalisation
         self.activation = activation
         self.overlap = overlap
+        self.line = line
         self.too_large_px: int | None = None
 
     def of(self, image: Sliceable) -> Tiler:
@@ -173,16 +179,28 @@ class Tiler:
         return result
 
     def _result(self, window: Any, crop: Slices, kind: Kind) -> NDArray[Any]:
-        if kind == "classes" and not self.overlap:
+        if kind == "classes" and not self.overlap and not self.line:
             return np.asarray(self.engine.classes(window)[0][crop])
         logits = self.engine(window)[0][(slice(None), *crop)]
-        if kind == "classes":
+        if kind == "classes" and self.overlap:
             return np.asarray(logits > 0, np.uint8)
+        return self.of_outputs(self.likely(logits), kind)
+
+    def likely(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probability of every output, of logits (k *space)."""
         if self.activation == "softmax":
-            probabilities = np.asarray(softmax(logits, axis=0))
-        else:
-            probabilities = np.asarray(expit(logits))
-        return probabilities if kind == "probabilities" else np.asarray(1 - probabilities[0])
+            return np.asarray(softmax(logits, axis=0))
+        return np.asarray(expit(logits))
+
+    def of_outputs(self, likely: NDArray[np.float32], kind: Kind) -> NDArray[Any]:
+        """The result by the probability of every output (k *space)."""
+        if kind == "foreground":
+            return objectness(likely) if self.line else np.asarray(1 - likely[0])
+        if self.line:
+            likely = without_line(likely)
+        if kind == "probabilities":
+            return likely
+        return np.asarray(likely > 0.5, np.uint8) if self.overlap else most_probable(likely)
 
     def predict(
         self, image: Sliceable, tile_px: int | Sequence[int] | None, kind: Kind
@@ -255,4 +273,5 @@ def tiler_of(model: Model, engine: Engine) -> Tiler:
         normalisation=different[0] if len(different) == 1 else Stacked(different),
         activation=model.settings.loss.activation,
         overlap=model.classes.overlap,
+        line=model.has_line,
     )

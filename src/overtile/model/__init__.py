@@ -109,6 +109,11 @@ class Model:
     pruned: int | None = None
     members: tuple[Model, ...] = ()
 
+    @property
+    def has_line(self) -> bool:
+        """Whether the network gives one output more than classes: the line between objects."""
+        return self.settings.network.classes > len(self.classes.names)
+
 
 def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     """Write a model folder, whole or not at all.

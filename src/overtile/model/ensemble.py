@@ -228,6 +228,7 @@ def _said(value: Any) -> str:
 
 _SHARED: dict[str, Callable[[Model], Any]] = {
     "the classes": lambda model: model.classes.names,
+    "a line between objects as": lambda model: "a class" if model.has_line else "background",
     "labels of the kind": lambda model: model.classes.kind,
     "the values in labels": lambda model: model.classes.values,
     "dimensions": lambda model: model.settings.network.dimensions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,8 @@ class ObjectSettings:
     seed_threshold
         Seeds are the regions above it; a region that holds several is parted between them by a
         watershed, as touching objects. None parts nothing.
+    grow_above
+        Where they may grow: pixels whose probability is above it.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class ObjectSettings:
     smallest_px: int = 0
     grow_px: float = 0
     seed_threshold: float | None = None
+    grow_above: float = -math.inf
 
     def __post_init__(self) -> None:
         if self.seed_threshold is not None and not self.seed_threshold > self.threshold:
@@ -71,6 +75,7 @@ def find_objects(
     smallest_px: int = 0,
     grow_px: float = 0,
     seed_threshold: float | None = None,
+    grow_above: float = -math.inf,
 ) -> NDArray[np.int32]:
     """The objects of a foreground: its face-connected regions, each with a number from 1.
 
@@ -78,7 +83,7 @@ def find_objects(
     ----------
     foreground
         Probability (y x) or (z y x) that a pixel belongs to an object.
-    threshold, smallest_px, grow_px, seed_threshold
+    threshold, smallest_px, grow_px, seed_threshold, grow_above
         See `ObjectSettings`.
 
     Returns
@@ -92,7 +97,7 @@ def find_objects(
         See `ObjectSettings`.
     """
     objects = np.zeros(foreground.shape, np.int32)
-    settings = ObjectSettings(threshold, smallest_px, grow_px, seed_threshold)
+    settings = ObjectSettings(threshold, smallest_px, grow_px, seed_threshold, grow_above)
     blocks = cut_blocks(foreground.shape, BLOCK_PX if foreground.ndim == 2 else BLOCK_3D_PX)
     find_objects_in_blocks(foreground, objects, blocks, settings)
     return objects
@@ -160,6 +165,9 @@ def find_objects_in_blocks(
         grow_in_blocks(objects, blocks, ids, settings.grow_px)
     for block in blocks:
         fragments = read_ids(objects, block)
+        if settings.grow_above > -math.inf:
+            outside = np.asarray(foreground[block]) <= settings.grow_above
+            fragments = np.where((fragments < 0) & outside, 0, fragments)
         write_ids(objects, block, ids[np.maximum(fragments, 0)] - np.minimum(fragments, 0))
     return int(ids.max())
 

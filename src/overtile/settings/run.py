@@ -32,13 +32,18 @@ class PixelWeightSettings(Frozen):
     balance_classes
         Whether w_c = n / (K n_k); otherwise every class weighs 1.
     separation_px
-        Width of the background line drawn between objects that touch; 0 draws none.
+        Width of the line drawn between objects that touch; 0 draws none.
+    separation
+        What the line is: ``background`` (the paper), or a ``class`` of its own, which only the
+        network knows: it then learns where objects touch without taking that for background, so
+        that their outlines stay where they are.
     """
 
     border_weight: NotNegative = 10.0
     border_sigma_px: Positive = 5.0
     balance_classes: bool = True
     separation_px: Annotated[int, Field(ge=0, le=15)] = 2
+    separation: Literal["background", "class"] = "background"
 
 
 class NormalisationSettings(Frozen):

@@ -132,9 +132,7 @@ def _begin(
     started: float,
 ) -> tuple[Network, Run]:
     """A new network, and the run that is to train it, the same in all processes."""
-    settings = fit_to_data(
-        settings, data.channels, len(data.meaning.names), data.shapes, data.spacing
-    )
+    settings = fit_to_data(settings, data.channels, data.outputs, data.shapes, data.spacing)
     if data.meaning.kind == "multilabel":
         settings = let_overlap(settings)
     ranks.check_batch(settings.window.batch_size)

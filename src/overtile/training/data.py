@@ -19,6 +19,7 @@ from overtile.dataset import (
     Example,
     Slabs,
     digest,
+    outputs_of,
     understood,
     weigh,
     weights_of_classes,
@@ -90,6 +91,8 @@ class TrainingData:
     ----------
     meaning, normalisation
         Of the labels, and of the intensities.
+    outputs
+        What the network is to give of each pixel: see `overtile.dataset.outputs_of`.
     examples, normalisations
         Of each image.
     shapes, labelled_px, class_pixels, areas_px
@@ -124,15 +127,16 @@ class TrainingData:
 
         cases = Kept(len(pairs), make_case, _size, self.room)
         labelled_px, areas = [], []
-        counts = np.zeros(len(self.meaning.names), np.int64)
+        self.outputs = outputs_of(self.meaning, weighing)
+        counts = np.zeros(self.outputs, np.int64)
         self.class_pixels: list[ClassPixels] = []
-        most = kept_px(len(pairs), len(counts))
+        most = kept_px(len(pairs), len(self.meaning.names))
 
         def seen() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
             nonlocal counts
             for case in cases:
                 counts += case.count_classes(len(counts))
-                masks = map(case.of_class, range(len(counts)))
+                masks = map(case.of_class, range(len(self.meaning.names)))
                 self.class_pixels.append(find_classes(masks, most, len(self.class_pixels)))
                 labelled_px.append(np.count_nonzero(case.labelled))
                 areas.append(case.areas_px)

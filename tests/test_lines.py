@@ -1,0 +1,177 @@
+"""Touching objects told apart by a class of their own: its outputs, its objects, its tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.special import softmax
+
+import overtile
+from overtile import Segmenter
+from overtile.dataset import outputs_of, understood
+from overtile.errors import SettingsError
+from overtile.file_to_file import PredictOptions
+from overtile.image import as_image
+from overtile.labels import understand
+from overtile.objects import (
+    INSIDE,
+    SPARE_PX,
+    above_inside,
+    cut_blocks,
+    find_objects,
+    objectness,
+    without_line,
+)
+from overtile.objects.finding import ObjectSettings, find_objects_in_blocks
+from overtile.sample import draw_sample
+from overtile.settings import PixelWeightSettings, Settings, UNetSettings, WindowSettings
+
+OWN = PixelWeightSettings(separation="class", separation_px=2, border_weight=5.0)
+SMALL = Settings(
+    network=UNetSettings(padding="same", depth=2, base_channels=8, norm="batch", dropout=0),
+    window=WindowSettings(size_px=64, batch_size=2),
+    pixel_weight=OWN,
+    border="own",
+    averaging=0.9,
+    calibrate=True,
+    precision="float32",
+    layout="contiguous",
+)
+TOUCHING = np.array([[1, 1, 1, 2, 2, 2, 0, 3, 3]] * 6, np.uint16)
+
+
+@pytest.fixture(scope="module")
+def model() -> Segmenter:
+    drawn = [draw_sample(0, index, (128, 112)) for index in range(3)]
+    return overtile.train(
+        [image for image, _ in drawn], [cells for _, cells in drawn], steps=60, settings=SMALL
+    )
+
+
+def outputs(seed: int, shape: tuple[int, ...] = (30, 40)) -> NDArray[np.float32]:
+    noise = np.random.default_rng(seed).normal(0, 8, (3, *shape))
+    return softmax(ndimage.gaussian_filter(noise, (0, *[2] * len(shape))) * 6, axis=0).astype("f4")
+
+
+class TestTargets:
+    def test_the_line_is_the_class_behind_all_others(self) -> None:
+        meaning = understand([TOUCHING], "instances")
+        image = np.zeros((1, *TOUCHING.shape), np.uint8)
+        own = understood(image, TOUCHING, meaning, OWN)
+        paper = PixelWeightSettings(separation_px=2)
+        background = understood(image, TOUCHING, meaning, paper)
+        assert (outputs_of(meaning, OWN), outputs_of(meaning, paper)) == (3, 2)
+        assert own.target[0].tolist() == [1, 1, 2, 2, 1, 1, 0, 1, 1]
+        assert background.target[0].tolist() == [1, 1, 0, 0, 1, 1, 0, 1, 1]
+        assert np.array_equal(own.objects, background.objects)
+
+    def test_without_width_there_is_no_line(self) -> None:
+        meaning = understand([TOUCHING], "instances")
+        assert outputs_of(meaning, OWN.model_copy(update={"separation_px": 0})) == 2
+
+    def test_classes_have_none(self) -> None:
+        label = (TOUCHING > 0).astype(np.uint8)
+        assert outputs_of(understand([label], "classes"), OWN) == 2
+
+
+class TestObjectness:
+    @given(st.integers(0, 99), st.floats(0, 0.99))
+    def test_it_says_both(self, seed: int, probability: float) -> None:
+        likely = outputs(seed)
+        found = objectness(likely)
+        foreground = 1 - likely[0]
+        assert np.array_equal(found > 0.5, foreground > 0.5)
+        sure = np.abs(likely[1] - probability) > 1e-5
+        inside = (likely[1] > probability) & (foreground > 0.5)
+        assert np.array_equal((found > above_inside(probability))[sure], inside[sure])
+
+    def test_a_line_is_part_of_the_objects(self) -> None:
+        likely = outputs(0)
+        merged = without_line(likely)
+        assert np.allclose(merged.sum(axis=0), 1)
+        assert np.array_equal(merged[0], likely[0])
+
+    def test_objects_that_meet_in_a_line_are_two_and_share_it(self) -> None:
+        """A line of two pixels between two squares, both certain; each takes the nearer pixel."""
+        likely = np.zeros((3, 12, 22), np.float32)
+        likely[0] = 1
+        likely[:, 1:11, 1:21] = 0
+        likely[1, 1:11, 1:21] = 1
+        likely[:, 1:11, 10:12] = [[[0]], [[0]], [[1]]]
+        found = find_objects(
+            objectness(likely),
+            threshold=above_inside(INSIDE),
+            grow_px=2 + SPARE_PX,
+            grow_above=0.5,
+        )
+        assert np.array_equal(np.unique(found), [0, 1, 2])
+        assert (found[1:11, 1:11] == 1).all()
+        assert (found[1:11, 11:21] == 2).all()
+        assert np.count_nonzero(found) == 200
+
+    @pytest.mark.parametrize("block_px", [7, 16])
+    def test_growth_within_a_bound_does_not_depend_on_blocks(self, block_px: int) -> None:
+        foreground = objectness(outputs(3, (50, 60)))
+        chosen = ObjectSettings(above_inside(INSIDE), 3, 4, grow_above=0.5)
+        ids = np.zeros(foreground.shape, np.int32)
+        find_objects_in_blocks(foreground, ids, cut_blocks(foreground.shape, block_px), chosen)
+        whole = find_objects(foreground, **vars(chosen))
+        assert np.array_equal(ids, whole)
+        free = find_objects(foreground, **vars(chosen) | {"grow_above": -np.inf})
+        assert np.array_equal(whole, np.where((foreground > 0.5) | (free == whole), whole, 0))
+        assert not whole[foreground <= 0.5].any()
+
+
+class TestModels:
+    def test_the_line_is_known_to_the_network_alone(self, model: Segmenter) -> None:
+        image, _ = draw_sample(0, 5, (128, 112))
+        assert model.model.settings.network.classes == 3
+        assert model.classes == ("background", "object")
+        likely = model.probabilities(image)
+        assert likely.shape == (2, 128, 112)
+        assert np.allclose(likely.sum(axis=0), 1, atol=1e-5)
+        assert np.array_equal(model.predict(image), likely.argmax(axis=0))
+
+    def test_tiles_do_not_show(self, model: Segmenter) -> None:
+        image, _ = draw_sample(0, 5, (128, 112))
+        assert np.array_equal(model.predict(image), model.predict(image, tile_px=32))
+        objects = model.objects(image)
+        assert objects.max() > 1
+        assert np.array_equal(objects, model.objects(image, tile_px=32))
+
+    def test_objects_lie_on_the_foreground(self, model: Segmenter) -> None:
+        image, _ = draw_sample(0, 5, (128, 112))
+        found, likely = model.objects(image), model.probabilities(image)
+        assert (likely[1][found > 0] > 0.5).all()
+        assert np.array_equal(model.find_objects(likely, as_image(image)), found)
+
+    def test_seeds_part_objects_further(self, model: Segmenter) -> None:
+        image, _ = draw_sample(0, 5, (128, 112))
+        assert model.objects(image, seed_threshold=0.95).max() >= model.objects(image).max()
+        with pytest.raises(SettingsError, match=r"of 0\.6 parts nothing: .* above 0\.7\. Give mor"):
+            model.objects(image, seed_threshold=0.6)
+
+    @pytest.mark.parametrize("content", ["objects", "classes", "probabilities"])
+    def test_from_file_to_file(self, model: Segmenter, tmp_path: Path, content: Any) -> None:
+        image, _ = draw_sample(0, 5, (128, 112))
+        np.save(tmp_path / "image.npy", image)
+        options = PredictOptions(content=content, tile_px=64)
+        model.predict_file(tmp_path / "image.npy", tmp_path / "out.npy", options)
+        written = np.load(tmp_path / "out.npy")
+        made = {"objects": model.objects, "classes": model.predict}
+        assert np.allclose(written, made.get(content, model.probabilities)(image), atol=1e-5)
+
+    def test_it_is_scored_like_any_other(self, model: Segmenter, tmp_path: Path) -> None:
+        image, cells = draw_sample(0, 5, (128, 112))
+        model.save(tmp_path / "cells.model")
+        again = overtile.load(tmp_path / "cells.model")
+        scores = overtile.evaluate(again, [image], [cells])
+        assert scores.pooled["IoU object"] > 0.5
+        assert 0 < scores.pooled["AP at 0.5"] <= 1
