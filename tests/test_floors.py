@@ -22,8 +22,9 @@ FLOORS = [
         "tiles",
     ],
     [
+        "rareclasses",
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
-        *("rareclasses", "resample", "sample", "symmetry", "vectors"),
+        *("resample", "sample", "symmetry", "vectors"),
     ],
     ["augment", "losses", "networks", "tileable"],
     ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],

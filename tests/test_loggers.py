@@ -92,7 +92,7 @@ def test_tensorboard_reads_it_back(tmp_path: Path) -> None:
     (run,) = (tmp_path / "m.logs").iterdir()
     events = accumulator.EventAccumulator(str(run))
     events.Reload()
-    for name in ("loss", "learning_rate", "seconds"):
+    for name in ("loss", "learning_rate", "seconds", "pixel_error"):
         found = [(event.step, event.value) for event in events.Scalars(name)]
         rows = [(row.step, getattr(row, name)) for row in made.model.history]
         assert found == [(step, pytest.approx(value)) for step, value in rows]

@@ -63,7 +63,21 @@ def test_several_classes_at_a_pixel() -> None:
     assert torch.allclose(loss(logits, hot, weight, SIGMOID), expected)
 
 
-SEVERAL = [SIGMOID, LossSettings(activation="sigmoid", cross_entropy=0, dice=1)]
+def only(activation: str = "softmax", **terms: float) -> LossSettings:
+    return LossSettings(activation=activation, **{"cross_entropy": 0, **terms})
+
+
+TERMS: list[dict[str, float]] = [
+    {"cross_entropy": 1},
+    {"dice": 1},
+    {"focal": 1},
+    {"focal": 1, "focal_gamma": 0.5},
+    {"tversky": 1},
+    {"tversky": 1, "tversky_gamma": 4 / 3},
+    {"boundary": 1, "boundary_reach_px": 3},
+]
+ALL = [only(activation, **terms) for activation in ("softmax", "sigmoid") for terms in TERMS]
+SEVERAL = [only("sigmoid", **terms) for terms in TERMS]
 
 
 @pytest.mark.parametrize("chosen", SEVERAL)
@@ -110,22 +124,6 @@ def test_sums_are_weighted() -> None:
     logits, target, weight = case()
     parts = [loss(logits, target, weight, one) for one in (CROSS_ENTROPY, DICE)]
     assert torch.allclose(loss(logits, target, weight, both), 2 * parts[0] + 0.5 * parts[1])
-
-
-def only(activation: str = "softmax", **terms: float) -> LossSettings:
-    return LossSettings(activation=activation, **{"cross_entropy": 0, **terms})
-
-
-TERMS: list[dict[str, float]] = [
-    {"cross_entropy": 1},
-    {"dice": 1},
-    {"focal": 1},
-    {"focal": 1, "focal_gamma": 0.5},
-    {"tversky": 1},
-    {"tversky": 1, "tversky_gamma": 4 / 3},
-    {"boundary": 1, "boundary_reach_px": 3},
-]
-ALL = [only(activation, **terms) for activation in ("softmax", "sigmoid") for terms in TERMS]
 
 
 @pytest.mark.parametrize("chosen", ALL)

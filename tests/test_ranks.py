@@ -90,6 +90,8 @@ class TestTwoProcesses:
         assert_close(one.parameters, parameters)
         rows = [(row.step, row.loss, row.learning_rate) for row in one.history]
         assert np.allclose(facts["history"], rows, rtol=1e-5)
+        errors = [row.pixel_error for row in one.history]
+        assert np.allclose(facts["errors"], errors, atol=1e-3)  # a pixel in the balance may flip
         assert facts["pixels"] == [progress.pixels for progress in told]
         assert one.history[-1].loss < one.history[0].loss
 
@@ -98,7 +100,7 @@ class TestTwoProcesses:
         (facts, parameters), (others, theirs) = (read(two, f"rank{n}-{name}") for n in range(2))
         for kind, value in parameters.items():
             assert np.array_equal(value, theirs[kind]), kind
-        for kind in ("history", "steps", "stopped"):
+        for kind in ("history", "errors", "steps", "stopped"):
             assert facts[kind] == others[kind]
         assert others.get("pixels", []) == []  # only the first one says how far it is
 
@@ -197,7 +199,7 @@ class TestRefusals:
         here = Ranks(devices=2, number=1)
         monkeypatch.setattr(Ranks, "from_first", lambda *_: {"a": "1"})
         here.check_same({"a": "1"})
-        with pytest.raises(DataError, match="Process 1 of 2 has read other images than process 0"):
+        with pytest.raises(DataError, match="Process 1 of 2 has read other images or labels than"):
             here.check_same({"a": "2"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,12 @@ def test_the_objective_names_its_terms() -> None:
     both = SETTINGS.model_copy(update={"loss": LossSettings(cross_entropy=0.5, dice=1)})
     made = overtile.train(image, cells, steps=1, settings=both)
     assert describe_objective(made.model) == "0.5 x cross-entropy + soft Dice over all pixels"
+    others = LossSettings(cross_entropy=0, focal=1, tversky=2, boundary=0.1)
+    model = replace(made.model, settings=both.model_copy(update={"loss": others}))
+    assert describe_objective(model) == (
+        "focal (gamma 2) + 2 x Tversky (0.3 FP, 0.7 FN, gamma 1) + 0.1 x boundary (to 10 px) over "
+        "all pixels"
+    )
 
 
 def test_the_doctor_understands_strokes() -> None:

@@ -73,6 +73,8 @@ def keep(model: Model, path: Path, **more: object) -> None:
     """Parameters, history and more of a process, for the test to look at."""
     safetensors.numpy.save_file(dict(model.parameters), path.with_suffix(".safetensors"))
     history = [(row.step, row.loss, row.learning_rate) for row in model.history]
+    errors = [row.pixel_error for row in model.history]
+    more["errors"] = [error for error in errors if not math.isnan(error)]
     facts = {"history": history, "steps": model.origin.steps, "stopped": model.origin.stopped}
     path.with_suffix(".json").write_text(json.dumps({**facts, **more}))
 

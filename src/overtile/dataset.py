@@ -64,6 +64,12 @@ class Example:
         """Where a pixel is labelled (*space)."""
         return _known(self.target, self.weight.ndim)
 
+    def of_class(self, number: int) -> NDArray[np.bool_]:
+        """Where a pixel belongs to a class (*space)."""
+        if self.target.ndim > self.weight.ndim:
+            return np.asarray((self.target[number] > 0) & self.labelled)
+        return np.asarray(self.target == number)
+
     @property
     def size(self) -> int:
         """Bytes of memory."""
@@ -96,12 +102,6 @@ class Case:
         """Where a pixel belongs to another class than the first (*space)."""
         inside = self.target > 0
         return np.asarray(inside.any(axis=0) if inside.ndim > self.objects.ndim else inside)
-
-    def of_class(self, number: int) -> NDArray[np.bool_]:
-        """Where a pixel belongs to a class (*space)."""
-        if self.target.ndim > self.objects.ndim:
-            return np.asarray((self.target[number] > 0) & self.labelled)
-        return np.asarray(self.target == number)
 
     @property
     def areas_px(self) -> NDArray[np.int64]:

@@ -112,9 +112,10 @@ def train(
         Folder to save the model to. While training goes on, its state is kept beside it, so that a
         run that was killed can be resumed.
     resume
-        Whether to go on with such a run.
+        Whether to go on with such a run, on the same data. Settings and time are those that it was
+        begun with; what is given here must agree with them.
     overwrite
-        Whether a model that `output` holds already may be replaced.
+        Whether a model that `output` holds already, or a run that has not ended, may be replaced.
     devices, nodes
         Processes on each machine, one for each GPU where there are any; and machines. They share
         every batch, and each gets the segmenter; the first writes the output. Unless torchrun or
@@ -154,9 +155,17 @@ def train(
         storage.check_replaceable(folder, overwrite=overwrite)
     elif resume:
         raise OutputError("To resume, give the output of the run that was begun.")
-    state = None if folder is None else State(folder, resume=resume)
-    if state is not None and (begun := state.read()) is not None:
-        chosen, open_choice = begun.settings, False
+    state = None if folder is None else State(folder, resume=resume, overwrite=overwrite)
+    begun = None if state is None else state.read()
+    if begun is not None:
+        named = None if start is None else _name_of(start)
+        if isinstance(settings, Settings):
+            begun.check_settings(chosen)
+            begun.check_recipe("default", None, named)
+        else:
+            begun.check_recipe(settings, network, named)
+        begun.check_budget(minutes, steps, epochs)
+        chosen, open_choice = begun.asked, False
     pairs = find_pairs(images, labels, layout, None if open_choice else chosen.network.dimensions)
     if open_choice and pairs.dimensions == 3:
         chosen = presets.resolve(settings, VOLUME_NETWORK).model_copy(
@@ -169,7 +178,7 @@ def train(
         pairs = layouts.bring_to(pairs, _pixel_size(pairs, chosen))
     if minutes is None and steps is None and epochs is None:
         minutes = DEFAULT_MINUTES
-    budget = Budget(minutes, steps, epochs)
+    budget = Budget(minutes, steps, epochs) if begun is None else begun.budget
     with started_ranks(devices, nodes) as ranks:
         model = train_model(
             pairs,

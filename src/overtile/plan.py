@@ -248,8 +248,9 @@ def fastest(
     Where one is ``auto``, the alternatives are timed on real batches and the fastest is taken.
     """
     native: Precision = native_precision(device)
-    precisions: list[Precision] = (
-        list(dict.fromkeys([native, "float32"]))
+    reduced = "float16" if device.type == "cuda" and native == "float32" else native
+    precisions = (
+        list(dict.fromkeys([reduced, "float32"]))
         if settings.precision == "auto"
         else [settings.precision]
     )

@@ -128,30 +128,31 @@ class RareWindows:
         return place, int(random.choice(self.images[place].places[number]))
 
 
-def choose_share(counts: Sequence[int], names: Sequence[str]) -> tuple[float, str]:
+def choose_share(
+    counts: Sequence[int], names: Sequence[str], labelled_px: int
+) -> tuple[float, str]:
     """The share of windows to draw around rare classes, with the reason in a sentence.
 
     Parameters
     ----------
     counts, names
-        Labelled pixels, and the name, of each class.
+        Pixels, and the name, of each class.
+    labelled_px
+        The sum of the counts; less, where classes overlap.
 
     Returns
     -------
     share, reason
-        `SHARE` if any class that is there has less than `RARE` of the pixels, or else 0.
+        `SHARE` if any class that is there has less than `RARE` of the labelled pixels, or else 0.
     """
-    present = [(count, name) for count, name in zip(counts, names, strict=True) if count]
-    if len(present) < 2:
-        return 0.0, "Windows are drawn evenly: there are no two classes to tell apart."
-    (fewest, rarest), (_, commonest) = min(present), max(present)
-    part = fewest / sum(counts)
+    present = [pair for pair in zip(counts, names, strict=True) if pair[0]]
+    if not present:
+        return 0.0, "Windows are drawn evenly: no class has a pixel."
+    fewest, rarest = min(present)
+    part = fewest / labelled_px
     if part >= RARE:
-        return (
-            0.0,
-            f"Windows are drawn evenly: the rarest class, {rarest}, has {part:.2%} of all pixels.",
-        )
+        return 0.0, f"Windows are drawn evenly: the rarest class, {rarest}, has {part:.2%} of all."
     return SHARE, (
-        f"A third of the windows are drawn around classes other than {commonest}, because "
-        f"{rarest} has only {part:.2%} of the labelled pixels."
+        "A third of the windows are drawn around a pixel of a class, each class as often as "
+        f"another, because {rarest} has only {part:.2%} of the labelled pixels."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,13 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from overtile.augment import Augmentation, context_size
-from overtile.geometry import Fields
+from overtile.errors import SettingsError
+from overtile.geometry import Fields, per_axis
 from overtile.losses import Total, loss, own
 from overtile.networks import Network
+from overtile.networks.blocks import Block
 from overtile.networks.network import Rated
 from overtile.settings import OptimiserSettings, Settings
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+
+REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Precisions other than that of the parameters."""
 
 ENOUGH_S = 3.0
 """Measuring a slow step longer than this would eat up the time that it is to plan."""
@@ -81,6 +86,16 @@ class Step(nn.Module):
         Of the run, with precision and layout resolved (see `plan.fastest`).
     total
         Of sums over a batch that several processes share (see `losses.loss`).
+
+    Attributes
+    ----------
+    on_logits
+        Told of every batch the logits, detached, with target and pixel weight.
+
+    Raises
+    ------
+    SettingsError
+        `memory_saving` for a network that is not made of blocks.
     """
 
     def __init__(self, network: Network, settings: Settings, total: Total = own) -> None:
@@ -96,23 +111,61 @@ class Step(nn.Module):
         lost = zip(self.sizes.read, self.sizes.out, strict=True)
         margins = tuple((read - out) // 2 for read, out in lost)
         self.augmentation = Augmentation(settings.augment, self.sizes.read, margins)
+        self.on_logits: Callable[[Tensor, Tensor, Tensor], None] = lambda *_: None
+        if settings.memory_saving:
+            _save_memory(network)
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch of slabs, a scalar in float32."""
+        """The loss of a batch of slabs, a scalar in float32.
+
+        Raises
+        ------
+        SettingsError
+            A norm has a single value for each channel to take its statistics from.
+        """
         with torch.no_grad():
             window, target, weight = self.augmentation(*batch)
             edge = self.settings.window.edge_px
             if edge:
                 inside: tuple[Any, ...] = (..., *[slice(edge, -edge)] * (weight.ndim - 1))
                 target, weight = target[inside], weight[inside]
-        reduced = self.settings.precision == "bfloat16"
-        with torch.autocast(window.device.type, torch.bfloat16, reduced):
-            heads = self.network.heads(window.contiguous(memory_format=self.layout))
+        heads = self._heads(window.contiguous(memory_format=self.layout))
         if edge:
             heads = tuple(logits[inside] for logits in heads)
+        self.on_logits(heads[-1].detach(), target, weight)
         kind, total = self.settings.loss, self.total
         losses = [loss(logits, target, weight, kind, total) for logits in heads]
         return torch.stack(losses).mean()
+
+    def _heads(self, window: Tensor) -> tuple[Tensor, ...]:
+        """All logits of the network, in the precision that is set."""
+        reduced = REDUCED.get(self.settings.precision)
+        try:
+            with torch.autocast(window.device.type, reduced, enabled=reduced is not None):
+                heads: tuple[Tensor, ...] = self.network.heads(window)
+        except ValueError as error:
+            if "Expected more than 1" not in str(error):
+                raise
+            chosen = self.settings.window
+            raise SettingsError(
+                f"A window of {per_axis(self.sizes.read)} px at batch size {chosen.batch_size} "
+                "leaves a norm of the network's deepest level a single value for each channel, "
+                "and statistics need two: use a larger window.size_px, or window.batch_size, a "
+                "lower network.depth, or network.norm 'none'."
+            ) from error
+        return heads
+
+
+def _save_memory(network: nn.Module) -> None:
+    """Let all blocks of a network compute again what they do not keep; raises as `Step`."""
+    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    if not blocks:
+        raise SettingsError(
+            "memory_saving computes the blocks of a U-Net or UNet++ again, and this network has "
+            "none: leave it out, and use a smaller window.size_px or window.batch_size instead."
+        )
+    for block in blocks:
+        block.saves_memory = True
 
 
 def make_optimiser(rated: Iterable[Rated], settings: OptimiserSettings) -> torch.optim.Optimizer:
@@ -171,6 +224,16 @@ class Average:
                 self.state[name].lerp_(value, 1 - keep)
             else:
                 self.state[name].copy_(value)
+
+    def record(self) -> dict[str, Any]:
+        """Its state, as `load` takes it."""
+        return {"state": self.state, "updates": self.updates}
+
+    def load(self, record: dict[str, Any]) -> None:
+        """Go on from a state that was recorded, which is copied."""
+        for name, value in record["state"].items():
+            self.state[name].copy_(value)
+        self.updates = record["updates"]
 
 
 def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:

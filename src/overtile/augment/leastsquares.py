@@ -180,6 +180,7 @@ def bend(
         return np.clip(field, -most, most).T.reshape(axes, *[count] * axes)
 
     field = solve(moves)
+    # This ends: what is clipped to smaller and smaller moves has smaller and smaller slopes.
     while (slope := _steepest(field / sides.reshape(-1, *[1] * axes))) >= 1:
         less = STEEPEST / slope
         moves = moves * less

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from overtile import report
-from overtile.cli.describing import describe_classes, describe_objective
+from overtile.cli.describing import describe_classes, describe_disparity, describe_objective
 from overtile.cli.scores import print_scores
 from overtile.cli.show import note, say
 from overtile.dataset import digest
@@ -140,6 +140,7 @@ def _content(
         ("Intensities", model.normalisation.reason),
         ("Trained on", f"{len(origin.images)} images; {len(origin.held_out)} held out"),
         ("Training", f"{origin.steps} steps in {origin.seconds:.0f} s"),
+        *([("Norms", describe_disparity(origin.disparity))] if origin.disparity else []),
         ("Machine", origin.processor),
         ("Seed", str(chosen.seed)),
         ("Versions", ", ".join(f"{name} {release}" for name, release in origin.versions.items())),
@@ -149,7 +150,7 @@ def _content(
     return ReportContent(
         title="Overtile report",
         facts=facts,
-        notes=notes,
+        notes=[*notes, *origin.notes],
         columns=names,
         rows=[(row.name, [row.scores[name] for name in names]) for row in evaluation.rows],
         pooled=evaluation.pooled,

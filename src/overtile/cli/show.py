@@ -117,6 +117,8 @@ def training_progress() -> Iterator[Callable[[Standing], None]]:
     bar = Progress(*columns, console=ERR)
 
     def tell(now: Standing) -> None:
+        for sentence in now.notes:
+            note(sentence)
         if not bar.tasks:  # not before, so that an error comes first on its line
             bar.start()
             bar.add_task("training", total=now.steps, loss=now.loss, speed=0.0)

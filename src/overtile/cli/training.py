@@ -17,6 +17,7 @@ from overtile.errors import SettingsError
 from overtile.layouts import Pairs
 from overtile.presets import Preset, resolve
 from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
+from overtile.training.disparity import remark
 from overtile.training.state import State
 
 
@@ -24,7 +25,8 @@ from overtile.training.state import State
 class Choice:
     """The options of a training that ask for settings; changes are made last.
 
-    A run that is resumed has its settings already.
+    A run that is resumed has its settings already: options change those, and what changes them is
+    refused later.
     """
 
     preset: Preset
@@ -66,11 +68,14 @@ def choose_settings(choice: Choice) -> Settings:
     ModelError
         The model to start from cannot be read.
     """
-    if choice.resumed is not None and (begun := State(choice.resumed, resume=True).read()):
-        return begun.settings
-    earlier = storage.load(choice.start).settings if choice.start is not None else None
     given = choice.preset if choice.file is None else _read(choice.file)
-    chosen = change(resolve(given, choice.network, earlier), choice.changes)
+    if choice.resumed is not None and (begun := State(choice.resumed, resume=True).read()):
+        begun.check_recipe(choice.preset, choice.network)
+        base = begun.asked if isinstance(given, str) else given
+    else:
+        earlier = storage.load(choice.start).settings if choice.start is not None else None
+        base = resolve(given, choice.network, earlier)
+    chosen = change(base, choice.changes)
     if choice.encoder_weights is None:
         return chosen
     if not isinstance(chosen.network, PretrainedSettings):
@@ -126,6 +131,8 @@ def run_training(
         f"({chosen.precision}, {chosen.layout})."
     )
     say(f"Objective: {describe_objective(made.model)}.")
+    for sentence in remark(origin.disparity):
+        note(sentence)
     if not made.model.exact:
         note(
             "Tiles of this network are not exact, only blended: 'overtile predict' asks for "

@@ -7,7 +7,8 @@ A model is a folder::
       settings.yaml            every setting of the training run
       parameters.safetensors   the network's parameters and stored statistics
       test.safetensors         a small window of a training image and its logits in float32
-      history.csv              step, loss, learning rate and seconds along the training
+      history.csv              step, loss, learning rate and seconds along the training,
+                           and the share of wrong pixels in its windows
 
 `overtile convert` adds ``engines/NAME/``, the network in the form of another library, and
 `overtile.model.ensemble` makes one model of several. All is read without PyTorch. Nothing in it is
@@ -20,6 +21,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,12 +66,13 @@ ENSEMBLE = "ensemble.yaml"
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """The mean loss over the steps since the row before."""
+    """The mean loss over the steps since the row before, and the share of their pixels wrong."""
 
     step: int
     loss: float
     learning_rate: float
     seconds: float
+    pixel_error: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -121,15 +125,25 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     Raises
     ------
     OutputError
-        The folder exists and `overwrite` is false, or it exists and is no model.
+        The folder exists and `overwrite` is false, it exists and is no model, or it cannot be
+        written, as on a disk that is full; what was there is kept.
     """
-    with _fresh(folder, overwrite=overwrite) as fresh:
-        if model.members:
-            from overtile.model import ensemble  # which is made of models
+    try:
+        with _fresh(folder, overwrite=overwrite) as fresh:
+            if model.members:
+                from overtile.model import ensemble  # which is made of models
 
-            ensemble.write(model.members, fresh)
-        else:
-            _write(model, fresh)
+                ensemble.write(model.members, fresh)
+            else:
+                _write(model, fresh)
+    except OSError as error:
+        members = model.members or (model,)
+        needed = sum(value.nbytes for each in members for value in each.parameters.values())
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror or error}): expected a folder with some "
+            f"{needed / 2**20:.1f} MiB of room. What was there before is kept; a training that "
+            "kept its state can be ended by --resume."
+        ) from error
 
 
 def _write(model: Model, folder: Path) -> None:
@@ -154,7 +168,10 @@ def _write(model: Model, folder: Path) -> None:
     )
     files[MANIFEST] = to_yaml(manifest).encode()
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -163,12 +180,17 @@ def _fresh(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     check_replaceable(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        fresh = Path(temporary, "new")
+        fresh, old = Path(temporary, "new"), Path(temporary, "old")
         fresh.mkdir()
         yield fresh
         if folder.exists():
-            folder.rename(Path(temporary, "old"))
-        fresh.rename(folder)
+            folder.rename(old)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
 
 
 def check_replaceable(folder: Path, *, overwrite: bool) -> None:
@@ -301,16 +323,16 @@ def _plain(arrays: Arrays) -> Arrays:
 def _history_to_csv(rows: tuple[HistoryRow, ...]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "learning_rate", "seconds"])
-    writer.writerows([row.step, row.loss, row.learning_rate, row.seconds] for row in rows)
+    writer.writerow(["step", *_NUMBERS])
+    writer.writerows([row.step, *[getattr(row, name) for name in _NUMBERS]] for row in rows)
     return text.getvalue()
 
 
 def _history_from_csv(text: str) -> tuple[HistoryRow, ...]:
     return tuple(
-        HistoryRow(int(row["step"]), *(float(row[key]) for key in _NUMBERS))
+        HistoryRow(int(row["step"]), *(float(row[key]) for key in _NUMBERS if key in row))
         for row in csv.DictReader(io.StringIO(text))
     )
 
 
-_NUMBERS = ("loss", "learning_rate", "seconds")
+_NUMBERS = ("loss", "learning_rate", "seconds", "pixel_error")

@@ -81,6 +81,22 @@ class PixelSizeRecord(Frozen):
     unit: str
 
 
+class Disparity(Frozen):
+    """How far a network whose norms use the batch at hand differs from itself in prediction.
+
+    Attributes
+    ----------
+    probability
+        The mean absolute difference of probabilities, over pixels and classes of some windows.
+    training_loss, prediction_loss
+        On the same windows.
+    """
+
+    probability: float
+    training_loss: float
+    prediction_loss: float
+
+
 class Origin(Frozen):
     """Where a model comes from.
 
@@ -101,6 +117,10 @@ class Origin(Frozen):
         Names of the images that were left out and never read.
     started_from
         What the network had from an earlier model, in a sentence.
+    notes
+        What went amiss while it trained, and what was done about it, in sentences.
+    disparity
+        How far the network in training differs from the one that predicts.
     """
 
     versions: dict[str, str]
@@ -112,6 +132,8 @@ class Origin(Frozen):
     images: dict[str, str]
     held_out: tuple[str, ...] = ()
     started_from: str | None = None
+    notes: tuple[str, ...] = ()
+    disparity: Disparity | None = None
 
 
 class Manifest(Frozen):

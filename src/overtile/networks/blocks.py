@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from overtile.networks.renorm import BatchRenorm
 from overtile.settings import ConvolutionSettings
@@ -22,6 +24,9 @@ GROUP = 8
 """Channels of a group of group norm; more where they cannot be parted into so many."""
 
 BATCH_NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+STORING = (BatchRenorm, nn.BatchNorm2d, nn.BatchNorm3d)
+"""The norms that store statistics."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
@@ -46,7 +51,14 @@ class Block(nn.Module):
     residual
         Whether the input is added before the last activation, through a 1x1 convolution where the
         channels differ.
+
+    Attributes
+    ----------
+    saves_memory
+        Whether only the input is kept for the gradients, and the rest computed again for them.
     """
+
+    saves_memory = False
 
     def __init__(
         self,
@@ -71,16 +83,42 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (b after *out) of features (b before *space)."""
+        if self.saves_memory and self.training and torch.is_grad_enabled():
+            made: Tensor = checkpoint(
+                self._compute,
+                features,
+                use_reentrant=False,
+                preserve_rng_state=False,  # nothing here is random
+                context_fn=lambda: (nullcontext(), self._again()),
+            )
+            return made
+        return self._compute(features)
+
+    def _compute(self, features: Tensor) -> Tensor:
         made: Tensor = self.norm2(self.conv2(self.activate(self.norm1(self.conv1(features)))))
         if self.residual:
             made = made + centre(self.shortcut(features), made.shape[2:])
         return self.activate(made)
 
+    @contextmanager
+    def _again(self) -> Iterator[None]:
+        """The norms give what they gave before, and leave their statistics as they are."""
+        norms: list[Any] = [n for n in (self.norm1, self.norm2) if isinstance(n, STORING)]
+        before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm in norms:
+            # So, because checkpoints ask for the same tensors as before, stored statistics too.
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+        try:
+            yield
+        finally:
+            for norm, (momentum, count) in zip(norms, before, strict=True):
+                norm.momentum, norm.num_batches_tracked = momentum, count
+
     def fold(self) -> None:
         """Take the norms, as they are in evaluation, into the convolutions before them."""
         for name in ("1", "2"):
             norm, layer = getattr(self, f"norm{name}"), getattr(self, f"conv{name}")
-            if isinstance(norm, BatchRenorm | nn.BatchNorm2d | nn.BatchNorm3d):
+            if isinstance(norm, STORING):
                 _fold(norm, layer)
                 setattr(self, f"norm{name}", nn.Identity())
 

@@ -43,7 +43,7 @@ class BatchRenorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
         self.running_mean: Tensor
         self.running_var: Tensor
-        self.num_batches_tracked: Tensor
+        self.num_batches_tracked: Tensor | None
 
     def forward(self, features: Tensor) -> Tensor:
         """The normalised features (b c *space), in their own dtype; statistics are in float32."""
@@ -56,23 +56,25 @@ class BatchRenorm(nn.Module):
                 self.bias,
                 eps=self.eps,
             )
-        r, d = self._correct(features)
+        if self.num_batches_tracked is not None:  # else the batch before is computed again
+            self.corrections = self._correct(features, self.num_batches_tracked)
+        r, d = self.corrections
         scale, shift = self.weight * r, self.bias + self.weight * d
         return F.batch_norm(features, None, None, scale, shift, training=True, eps=self.eps)
 
     @torch.no_grad()
-    def _correct(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _correct(self, features: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
         """The corrections r and d of a batch, whose statistics are then stored."""
         mean, unbiased = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         # With momentum 1 the batch's own statistics are what is stored.
         F.batch_norm(features, mean, unbiased, training=True, momentum=1.0)
         count = features.numel() // features.shape[1]
-        loosened = (self.num_batches_tracked / self.warmup_steps - 1).clamp(0, 1)
+        loosened = (batches / self.warmup_steps - 1).clamp(0, 1)
         r_max, d_max = 1 + (self.R_MAX - 1) * loosened, self.D_MAX * loosened
         stored = torch.sqrt(self.running_var + self.eps)
         r = torch.sqrt(unbiased * ((count - 1) / count) + self.eps) / stored
         d = (mean - self.running_mean) / stored
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(unbiased, self.momentum)
-        self.num_batches_tracked += 1
+        batches += 1
         return torch.clamp(r, 1 / r_max, r_max), torch.clamp(d, -d_max, d_max)

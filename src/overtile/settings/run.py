@@ -138,6 +138,8 @@ class OptimiserSettings(Frozen):
     schedule
         ``constant``, or ``cosine``: a linear rise over the first 5 % of the steps,
         at most 100, then half a cosine down to a thousandth.
+    clip_norm
+        Gradients longer than this, as one vector over all parameters, are shortened to it; 0 never.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "adamw"
@@ -145,6 +147,7 @@ class OptimiserSettings(Frozen):
     momentum: Share = 0.9
     weight_decay: NotNegative = 0.01
     schedule: Literal["constant", "cosine"] = "cosine"
+    clip_norm: NotNegative = 0.0
 
 
 class WindowSettings(Frozen):
@@ -155,7 +158,10 @@ class WindowSettings(Frozen):
     size_px
         Side of the window that enters the network; or one for each axis, in the order z y x.
     batch_size
-        Windows per step.
+        Windows that the network sees at once.
+    accumulate
+        So many batches make one step, their gradients averaged: a larger batch in less memory.
+        Statistics of batch normalisation, and Dice, are still those of each batch.
     edge_px
         With same padding: how much of each side of the window is left out of the loss, because
         the network sees zeros beyond it that it will not see in prediction.
@@ -166,6 +172,7 @@ class WindowSettings(Frozen):
 
     size_px: int | tuple[int, ...] = 256
     batch_size: Annotated[int, Field(ge=1)] = 4
+    accumulate: Annotated[int, Field(ge=1)] = 1
     edge_px: Annotated[int, Field(ge=0)] = 0
     rare_share: Share = 0.0
 
@@ -190,6 +197,11 @@ class WindowSettings(Frozen):
                 f"use at most {(smallest - 1) // 2}"
             )
         return self
+
+    @property
+    def step_size(self) -> int:
+        """Windows of one step."""
+        return self.batch_size * self.accumulate
 
     def sides(self, dimensions: int) -> tuple[int, ...]:
         """The side along each axis, z y x; `dimensions` counts where one is set for all."""
@@ -220,7 +232,11 @@ class Settings(Frozen):
         is told otherwise.
     precision, layout
         Of numbers and memory in the forward and backward pass; ``auto`` is replaced by what is
-        measured to be fastest when training starts.
+        measured to be fastest when training starts. ``float16`` is for GPUs without bfloat16.
+    memory_saving
+        Whether what lies inside the network's blocks is computed again for the gradients instead of
+        being kept: the same result from less memory, in about a third more time (Chen et al. 2016,
+        arXiv:1604.06174).
     kept_mib
         What decoded images, with their targets and weights, may take of the memory, in MiB; by
         default half of what is free. Others are read again for every window.
@@ -242,8 +258,9 @@ class Settings(Frozen):
     averaging: Share = 0.0
     calibrate: bool = False
     turns: bool = False
-    precision: Literal["auto"] | Precision = "auto"
+    precision: Literal["auto", "float16"] | Precision = "auto"
     layout: Literal["auto"] | Layout = "auto"
+    memory_saving: bool = False
     kept_mib: Annotated[int, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 

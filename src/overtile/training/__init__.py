@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+import torch
+
 from overtile import networks
+from overtile.errors import SettingsError
 from overtile.layouts import Pairs
 from overtile.model import Arrays, Model
 from overtile.networks import Network
 from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, let_overlap, steps_for
 from overtile.settings import Settings
 from overtile.step import Batch, Step, window_sizes
+from overtile.training.census import Census
 from overtile.training.data import TrainingData
+from overtile.training.disparity import BATCHES, measure_disparity, remark
 from overtile.training.finishing import make_model
 from overtile.training.loggers import make_loggers
 from overtile.training.loop import Progress, run
 from overtile.training.ranks import Ranks
+from overtile.training.recovery import diverged
 from overtile.training.state import Run, State
 from overtile.training.transfer import start_from
 
@@ -88,14 +96,15 @@ def train(
     tell = on_understood if ranks.is_first else lambda _: None
     made = make_loggers(loggers, None if state is None else state.folder, tell)
     data = TrainingData(pairs, settings if begun is None else begun.settings, ranks.devices)
-    ranks.check_same(data.digests)
+    ranks.check_same(data.digests | {f"label of {k}": v for k, v in data.label_digests.items()})
     tell(f"{data.meaning.reason} {data.memory}")
     if begun is None:
         network, begun = _begin(data, settings, budget, start, ranks, started)
         if state is not None and ranks.is_first:
             state.begin(begun)
+        ranks.wait()  # else one might take an earlier run's checkpoint for its own
     else:
-        data.check_same(begun.images)
+        begun.check_data(data.digests, data.label_digests)
         network = networks.build(begun.settings.network, begun.settings.seed)
     deadline = time.monotonic() + _seconds(begun.minutes) - begun.spent_s
     data.normalise_for(network)
@@ -104,23 +113,37 @@ def train(
     if ranks.count > 1:
         tell(ranks.describe(settings))
     step = Step(network, settings, ranks.total).to(ranks.device)
+    load = data.loader(settings, step.network.fields, ranks.number, ranks.count)
     result = run(
         step,
-        data.loader(settings, step.network.fields, ranks.number, ranks.count),
+        load,
         steps,
+        Census(data.meaning.names, settings, ranks.total),
         deadline=deadline,
-        checkpoint=state.checkpoint if state is not None else None,
+        state=state,
         on_step=on_step,
         ranks=ranks,
         loggers=made,
     )
+    # Windows of steps that never were: any will do, as long as they are the same for a resumed run.
+    unseen = itertools.islice(load(steps, 2 * steps), BATCHES)
+    batches = (_to(ranks.device, batch) for batch in unseen)
+    disparity = measure_disparity(step, result.parameters, batches)
 
     def finish() -> Model:
         model = make_model(data, settings, result, steps, ranks.device, held_out, started)
-        origin = model.origin.model_copy(update={"started_from": begun.started_from})
-        return replace(model, origin=origin)
+        more = {
+            "started_from": begun.started_from,
+            "notes": (*result.notes, *remark(disparity)),
+            "disparity": disparity,
+        }
+        return replace(model, origin=model.origin.model_copy(update=more))
 
-    return ranks.from_first(finish)
+    model = ranks.from_first(finish)
+    if not np.isfinite(model.test["logits"]).all():
+        rate = settings.optimiser.learning_rate
+        raise diverged("the logits became infinite or NaN", result.steps, rate)
+    return model
 
 
 def _begin(
@@ -132,6 +155,8 @@ def _begin(
     started: float,
 ) -> tuple[Network, Run]:
     """A new network, and the run that is to train it, the same in all processes."""
+    asked = settings
+    _check_precision(settings, ranks.device)
     settings = fit_to_data(settings, data.channels, data.outputs, data.shapes, data.spacing)
     if data.meaning.kind == "multilabel":
         settings = let_overlap(settings)
@@ -145,14 +170,32 @@ def _begin(
     ranks.start_alike(network)
     settings, steps = _plan(data, network, settings, budget, ranks, started)
     begun = Run(
+        asked=asked,
         settings=settings,
         steps=steps,
         minutes=budget.minutes,
+        epochs=budget.epochs,
         spent_s=time.monotonic() - started,
         images=data.digests,
+        labels=data.label_digests,
         started_from=reuse,
     )
     return network, ranks.broadcast(begun)
+
+
+def _check_precision(settings: Settings, device: torch.device) -> None:
+    """Refuse float16 where it is no use."""
+    if settings.precision == "float16" and device.type != "cuda":
+        raise SettingsError(
+            "precision is float16, which training has on GPUs of NVIDIA alone, and this run is "
+            f"on the {device.type}: use 'bfloat16', 'float32' or 'auto'."
+        )
+
+
+def _to(device: torch.device, batch: Batch) -> Batch:
+    """A batch, where it is computed."""
+    slabs, target, weight, seeds = batch
+    return slabs.to(device), target.to(device), weight.to(device), seeds
 
 
 def _seconds(minutes: float | None) -> float:
@@ -177,8 +220,7 @@ def _plan(
     load = data.loader(settings, fields, ranks.number, ranks.count)
 
     def next_batch() -> Batch:
-        slabs, target, weight, seeds = next(iter(load(0, 1)))
-        return slabs.to(device), target.to(device), weight.to(device), seeds
+        return _to(device, next(iter(load(0, 1))))
 
     settings, step_s = fastest(settings, device, next_batch)
     loads = []
@@ -187,12 +229,12 @@ def _plan(
         next_batch()
         loads.append(time.perf_counter() - begin)
     step_s = ranks.most(step_s + statistics.median(loads))
-    step_s += ranks.exchange_s(network)
+    step_s = settings.window.accumulate * step_s + ranks.exchange_s(network)
     steps = steps_for(
         budget,
         step_s=step_s,
         elapsed_s=ranks.most(time.monotonic() - started),
         labelled_px=int(data.labelled_px.sum()),
-        step_px=settings.window.batch_size * window_sizes(settings, fields).counted_px,
+        step_px=settings.window.step_size * window_sizes(settings, fields).counted_px,
     )
     return ranks.broadcast(settings), steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class TrainingData:
         What the network is to give of each pixel: see `overtile.dataset.outputs_of`.
     examples, normalisations
         Of each image.
-    shapes, labelled_px, class_pixels, areas_px
+    shapes, labelled_px, areas_px
         Of each image; of all objects one after the other.
     spacing
         The median size of a pixel along each axis, if all images state one.
@@ -103,11 +104,14 @@ class TrainingData:
         What the images were brought to.
     digests
         Name -> SHA-256 of the pixels.
+    label_digests
+        Name -> SHA-256 of the label as it was read.
     """
 
     def __init__(self, pairs: Pairs, settings: Settings, sharers: int = 1) -> None:
         self.pixel_size = pairs.pixel_size
         self.digests: dict[str, str] = {}
+        self.label_digests: dict[str, str] = {}
         self.shapes: list[tuple[int, ...]] = []
         self._kinds: set[np.dtype[Any]] = set()
         free = int(KEPT_SHARE * free_memory()) // sharers
@@ -129,15 +133,11 @@ class TrainingData:
         labelled_px, areas = [], []
         self.outputs = outputs_of(self.meaning, weighing)
         counts = np.zeros(self.outputs, np.int64)
-        self.class_pixels: list[ClassPixels] = []
-        most = kept_px(len(pairs), len(self.meaning.names))
 
         def seen() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
             nonlocal counts
             for case in cases:
                 counts += case.count_classes(len(counts))
-                masks = map(case.of_class, range(len(self.meaning.names)))
-                self.class_pixels.append(find_classes(masks, most, len(self.class_pixels)))
                 labelled_px.append(np.count_nonzero(case.labelled))
                 areas.append(case.areas_px)
                 yield case.image, case.foreground
@@ -164,6 +164,7 @@ class TrainingData:
             stated.append(one.spacing)
             counts.add(len(one.image))
             self.digests[pair.name] = digest(one.image)
+            self.label_digests[pair.name] = digest(one.label.values)
             self.shapes.append(one.image.shape[1:])
             self._kinds.add(one.image.dtype)
             yield one.label
@@ -181,6 +182,20 @@ class TrainingData:
         if whole.scheme != "per-image":
             return [whole] * len(examples)
         return Kept(len(examples), lambda n: whole.of(examples[n].image), lambda _: 0, self.room)
+
+    @cached_property
+    def class_pixels(self) -> list[ClassPixels]:
+        """Where the classes of each image are, found when first asked for, in one pass."""
+        classes = range(len(self.meaning.names))
+        most = kept_px(len(self.examples), len(classes))
+        return [
+            find_classes(map(example.of_class, classes), most, place)
+            for place, example in enumerate(self.examples)
+        ]
+
+    def _rare(self, share: float) -> RareWindows | None:
+        overlap = self.meaning.kind == "multilabel"
+        return RareWindows(share, self.class_pixels, overlap=overlap) if share else None
 
     @property
     def labelled_share(self) -> float:
@@ -214,15 +229,6 @@ class TrainingData:
             self.normalisation = known
             self.normalisations = self._of_each()
 
-    def check_same(self, images: dict[str, str]) -> None:
-        """Refuse to go on with a run that was begun on other images."""
-        if images != self.digests:
-            raise DataError(
-                "The run to be resumed was begun on other images: expected "
-                f"{len(images)} images with the pixels they had, from {next(iter(images))} on. "
-                "Give the same data and hold-out, or start anew without --resume."
-            )
-
     def loader(
         self, settings: Settings, fields: Fields, rank: int = 0, ranks: int = 1
     ) -> Callable[[int, int], DataLoader[Any]]:
@@ -231,9 +237,7 @@ class TrainingData:
         It has every window whose number leaves `rank` when divided by `ranks`; together the shares
         are what one process would draw.
         """
-        sizes, batch_size = window_sizes(settings, fields), settings.window.batch_size
-        share, overlap = settings.window.rare_share, self.meaning.kind == "multilabel"
-        rare = RareWindows(share, self.class_pixels, overlap=overlap) if share else None
+        sizes, window = window_sizes(settings, fields), settings.window
 
         def load(start: int, stop: int) -> DataLoader[Any]:
             slabs = Slabs(
@@ -241,16 +245,16 @@ class TrainingData:
                 self.normalisations,
                 labelled_px=self.labelled_px,
                 sparse=self.labelled_share < SPARSE,
-                rare=rare,
+                rare=self._rare(window.rare_share),
                 context_px=sizes.context,
                 window_px=sizes.counted,
                 seed=settings.seed,
                 steps=(start, stop),
-                batch_size=batch_size,
+                batch_size=window.step_size,
             )
             # A generator of its own, because the loader would draw from the caller's.
             own = range(rank, len(slabs), ranks)
-            size = batch_size // ranks
+            size = window.batch_size // ranks
             return DataLoader(slabs, batch_size=size, sampler=own, generator=torch.Generator())
 
         return load

@@ -6,6 +6,7 @@ the run is kept; its rows are the model's history in the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -71,9 +72,10 @@ def begin(loggers: Sequence[Logger], settings: Settings, history: Sequence[Histo
 
 
 def log(loggers: Sequence[Logger], row: HistoryRow) -> None:
-    """Tell a row of the history."""
-    values: dict[str, Any] = asdict(row)
-    step = values.pop("step")
+    """Tell a row of the history, without what is NaN because nothing was there to measure."""
+    row_values: dict[str, Any] = asdict(row)
+    step = row_values.pop("step")
+    values = {name: value for name, value in row_values.items() if not math.isnan(value)}
     for logger in loggers:
         logger.log_metrics(values, step)
 

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from overtile.errors import SettingsError
 from overtile.model import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.step import Average, Batch, Step, learning_rate_factor, make_optimiser
+from overtile.training.census import Census
 from overtile.training.loggers import Logger, begin, log
 from overtile.training.quiet import quiet
 from overtile.training.ranks import Ranks
+from overtile.training.recovery import Recovery
+from overtile.training.state import State
 
 mend_torchvision()
 import lightning.pytorch as pl  # noqa: E402  (it imports torchvision)
@@ -59,6 +61,8 @@ class Progress:
         Mean since the last time.
     seconds, pixels
         Of this run, and the output pixels trained on in them.
+    notes
+        What a person should know, in sentences, since the last time.
     """
 
     step: int
@@ -66,6 +70,7 @@ class Progress:
     loss: float
     seconds: float
     pixels: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,21 +85,26 @@ class Result:
         Done, this run and the ones it went on from together.
     stopped
         Why it ended before its planned steps: ``time``, ``interrupt``, or None.
+    notes
+        What is worth knowing of it, in sentences: returns to an earlier state, classes that were
+        not predicted at its end.
     """
 
     parameters: dict[str, Tensor]
     history: tuple[HistoryRow, ...]
     steps: int
     stopped: Stop
+    notes: tuple[str, ...] = ()
 
 
 def run(
     step: Step,
     loader: Loader,
     steps: int,
+    census: Census,
     *,
     deadline: float,
-    checkpoint: Path | None,
+    state: State | None,
     on_step: Callable[[Progress], None],
     ranks: Ranks | None = None,
     loggers: Sequence[Logger] = (),
@@ -109,10 +119,12 @@ def run(
         Makes the batches of a range of steps.
     steps
         The planned number; the learning rate follows it.
+    census
+        Counts the classes that are predicted.
     deadline
         On the clock of `time.monotonic`, in seconds.
-    checkpoint
-        File kept up to date for resuming, and gone on from where it exists; None for neither.
+    state
+        Where checkpoints are kept for resuming, and gone on from where there is one.
     on_step
         Told every few steps.
     ranks
@@ -123,19 +135,23 @@ def run(
     Raises
     ------
     SettingsError
-        The loss is no longer finite.
+        Training diverges, whatever the learning rate.
     """
     ranks = ranks or Ranks()
-    module = _Module(step, steps, loader, ranks)
-    watch = _Watch(module, deadline, checkpoint, on_step)
+    module = _Module(step, steps, loader, census, ranks)
+    watch = _Watch(module, deadline, state, on_step)
+    chosen = step.settings
     with quiet(), _interrupts(watch):
         trainer = pl.Trainer(
             accelerator="gpu" if next(step.parameters()).is_cuda else "cpu",
             devices=ranks.devices,
             num_nodes=ranks.nodes,
             strategy="ddp" if ranks.count > 1 else "auto",
-            sync_batchnorm=ranks.has_common_statistics(step.settings),
+            sync_batchnorm=ranks.has_common_statistics(chosen),
             use_distributed_sampler=False,
+            precision="16-mixed" if chosen.precision == "float16" else "32-true",
+            accumulate_grad_batches=chosen.window.accumulate,
+            gradient_clip_val=chosen.optimiser.clip_norm or None,
             max_steps=steps,
             max_epochs=-1,
             reload_dataloaders_every_n_epochs=1,
@@ -145,53 +161,74 @@ def run(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        resume = str(checkpoint) if checkpoint is not None and checkpoint.exists() else None
+        resume = str(state.checkpoint) if state is not None and state.checkpoint.exists() else None
         trainer.fit(module, ckpt_path=resume, weights_only=True)
-    return Result(module.average.state, tuple(module.history), trainer.global_step, watch.stopped)
+    return Result(
+        module.average.state,
+        tuple(module.history),
+        trainer.global_step,
+        watch.stopped,
+        tuple(module.notes),
+    )
 
 
 class _Module(pl.LightningModule):
     """The training step as Lightning wants it; an epoch is a chunk of steps."""
 
-    def __init__(self, step: Step, steps: int, loader: Loader, ranks: Ranks) -> None:
+    def __init__(
+        self, step: Step, steps: int, loader: Loader, census: Census, ranks: Ranks
+    ) -> None:
         super().__init__()
         self.step = step
         self.steps = steps
         self.loader = loader
         self.ranks = ranks
         self.average = Average(step.network, step.settings.averaging)
+        self.recovery = Recovery(step.network, self.average, ranks.most)
+        self.census = census
+        step.on_logits = census.count
         self.history: list[HistoryRow] = []
+        self.notes: list[str] = []
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002  (Lightning's name)
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         # Drop-out, too, is a function of (seed, step, process), and leaves the caller's random
         # state alone.
+        parts = self.step.settings.window.accumulate
+        number = (self.ranks.number << 40) + self.global_step * parts + index % parts
         with torch.random.fork_rng(devices=[batch[0].device] if batch[0].is_cuda else []):
-            here = self.ranks.number << 40
-            torch.manual_seed(self.step.settings.seed * 1_000_003 + self.global_step + here)
+            torch.manual_seed(self.step.settings.seed * 1_000_003 + number)
             loss: Tensor = self.step(batch)
         return loss
 
     def train_dataloader(self) -> DataLoader[Batch]:
         start = self.trainer.global_step
-        return self.loader(start, min(start + CHUNK_STEPS, self.steps))
+        return self.loader(start, min((start // CHUNK_STEPS + 1) * CHUNK_STEPS, self.steps))
 
     def configure_optimizers(self) -> Any:
         settings = self.step.settings.optimiser
         optimiser = make_optimiser(self.step.network.rated(), settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda n: learning_rate_factor(n, self.steps, settings.schedule)
+            optimiser,
+            lambda n: self.recovery.rate * learning_rate_factor(n, self.steps, settings.schedule),
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["average"] = {"state": self.average.state, "updates": self.average.updates}
+        checkpoint["average"] = self.average.record()
         checkpoint["history"] = [vars(row) for row in self.history]
+        checkpoint["recovery"] = self.recovery.record()
+        checkpoint["census"] = self.census.state()
+        checkpoint["notes"] = self.notes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["average"]["state"].items():
-            self.average.state[name].copy_(value)
-        self.average.updates = checkpoint["average"]["updates"]
+        # A checkpoint is written after a chunk; Lightning would add a batch to that one, as a step.
+        chunk = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        chunk["current"] = dict.fromkeys(chunk["current"], 0)
+        self.average.load(checkpoint["average"])
         self.history = [HistoryRow(**row) for row in checkpoint["history"]]
+        self.recovery.load(checkpoint["recovery"])
+        self.census.load(checkpoint["census"])
+        self.notes = checkpoint["notes"]
 
 
 class _Watch(pl.Callback):
@@ -201,12 +238,12 @@ class _Watch(pl.Callback):
         self,
         module: _Module,
         deadline: float,
-        checkpoint: Path | None,
+        state: State | None,
         on_step: Callable[[Progress], None],
     ) -> None:
         self.module = module
         self.deadline = deadline
-        self.checkpoint = checkpoint
+        self.state = state
         self.on_step = on_step
         self.ranks = module.ranks
         self.asked: Stop = None  # of this process alone
@@ -216,10 +253,14 @@ class _Watch(pl.Callback):
         self.began = time.monotonic()
         self.before = 0.0
         self.saved = time.monotonic()
+        self.done = 0
+        self.unsaid: list[str] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:  # noqa: ARG002
         self.before = self.module.history[-1].seconds if self.module.history else 0.0
         begin(trainer.loggers, self.module.step.settings, self.module.history)
+        self.done = trainer.global_step
+        self.module.recovery.begin(trainer.optimizers[0], self.done)
 
     def on_train_batch_end(
         self,
@@ -228,16 +269,24 @@ class _Watch(pl.Callback):
         outputs: Any,
         *_: Any,
     ) -> None:
-        self.module.average.update(self.module.step.network)
-        self.losses.append(outputs["loss"].detach())
+        # Lightning has divided the loss, as its gradients are to be averaged.
+        parts = self.module.step.settings.window.accumulate
+        self.losses.append(outputs["loss"].detach() * parts)
         done, steps = trainer.global_step, self.module.steps
+        if done == self.done:  # the step goes on with another batch
+            return
+        self.done = done
+        self.module.average.update(self.module.step.network)
         if self.asked is None and time.monotonic() > self.deadline and done < steps:
             self.asked = "time"
         self._agree()
         # The loss is fetched rarely, because a GPU would have to be waited for at every step.
         if done % RECORD_STEPS == 0 or done == steps or self.stopped:
             self._record(trainer, done)
+            before = self.stopped
             self._agree()  # it took a moment, in which Ctrl-C may have come
+            if self.stopped and not before and done < steps:
+                self._end(trainer.optimizers[0], done)
         if self.stopped:
             trainer.should_stop = True
 
@@ -246,33 +295,68 @@ class _Watch(pl.Callback):
         self.stopped = STOPS[int(self.ranks.most(STOPS.index(self.asked)))]
 
     def _record(self, trainer: pl.Trainer, done: int) -> None:
+        module, optimiser = self.module, trainer.optimizers[0]
         loss = float(torch.stack(self.losses).mean())
-        seconds = self.before + time.monotonic() - self.began
-        if not math.isfinite(loss):
-            rate = self.module.step.settings.optimiser.learning_rate
-            raise SettingsError(
-                f"The loss became {loss} before step {done}: training diverged. "
-                f"Lower optimiser.learning_rate (now {rate:g}), for example to {rate / 4:g}."
-            )
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        row = HistoryRow(done, loss, rate, seconds)
-        self.module.history.append(row)
-        log(trainer.loggers, row)
-        self.pixels += len(self.losses) * self.module.step.pixels
-        self.losses.clear()
         here = time.monotonic() - self.began
+        error = module.census.record(done)
+        if math.isfinite(loss):
+            module.recovery.saw(loss)
+            rate = optimiser.param_groups[0]["lr"]
+            row = HistoryRow(done, loss, rate, self.before + here, error)
+            module.history.append(row)
+            log(trainer.loggers, row)
+        else:
+            self._note(module.recovery.go_back(optimiser, done, f"the loss became {loss}"))
+        if done == module.steps or self.stopped:
+            self._end(optimiser, done)
+        else:
+            self.unsaid += module.census.look(done, module.steps)
+        self.pixels += len(self.losses) * module.step.pixels
+        self.losses.clear()
+        said, self.unsaid = tuple(self.unsaid), []
         if self.ranks.is_first:
-            self.on_step(Progress(done, self.module.steps, loss, here, self.pixels))
+            self.on_step(Progress(done, module.steps, loss, here, self.pixels, said))
+
+    def _end(self, optimiser: torch.optim.Optimizer, done: int) -> None:
+        """Leave the network in a good state, and note what it did not learn."""
+        said = self.module.recovery.finish(optimiser, done)
+        for sentence in (said, *self.module.census.remarks()):
+            self._note(sentence)
+
+    def _note(self, sentence: str | None) -> None:
+        """Say something, and keep it with the model."""
+        if sentence is not None and sentence not in self.module.notes:
+            self.module.notes.append(sentence)
+            self.unsaid.append(sentence)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:  # noqa: ARG002
-        if self.checkpoint is None:
+        recovery, optimiser = self.module.recovery, trainer.optimizers[0]
+        if not recovery.keep(optimiser, self.done):
+            if recovery.proven:
+                why = "parameters or gradients became infinite or NaN"
+                self._note(recovery.go_back(optimiser, self.done, why))
+            return
+        # Only good states are kept for resuming, so that a resumed run has the same to go back to.
+        if self.state is None:
             return
         if self.ranks.most(time.monotonic() - self.saved > CHECKPOINT_S):
-            fresh = self.checkpoint.with_suffix(".fresh")
-            trainer.save_checkpoint(fresh)  # by the first process, and the others wait
-            if self.ranks.is_first:
-                fresh.replace(self.checkpoint)
+            self._save(trainer, self.state)
             self.saved = time.monotonic()
+
+    def _save(self, trainer: pl.Trainer, state: State) -> None:
+        """Keep a checkpoint, which the first process writes while the others wait for it."""
+        if not self.ranks.is_first:
+            trainer.save_checkpoint(state.checkpoint)
+            return
+
+        def save(path: Path) -> None:
+            try:
+                trainer.save_checkpoint(path)
+            except OSError:
+                trainer.strategy.barrier()  # to which the others have come already
+                raise
+
+        self._note(state.keep(save))
 
 
 @contextmanager

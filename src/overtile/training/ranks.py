@@ -133,20 +133,20 @@ class Ranks:
             f"use {able} of them (devices times nodes)."
         )
 
-    def check_same(self, images: dict[str, str]) -> None:
-        """Refuse images (name -> digest) that are not those of the first process.
+    def check_same(self, digests: dict[str, str]) -> None:
+        """Refuse images and labels (name -> digest) that are not those of the first process.
 
         Raises
         ------
         DataError
             They are others.
         """
-        first = self.broadcast(images)
-        if first != images:
+        first = self.broadcast(digests)
+        if first != digests:
             raise DataError(
-                f"Process {self.number} of {self.count} has read other images than process 0: "
-                f"{len(images)} instead of {len(first)}, or with other pixels. Keep the data where "
-                "all machines see the same files."
+                f"Process {self.number} of {self.count} has read other images or labels than "
+                f"process 0: {len(digests)} instead of {len(first)}, or with other pixels. Keep "
+                "the data where all machines see the same files."
             )
 
     def exchange_s(self, network: Network) -> float:
