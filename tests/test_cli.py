@@ -327,3 +327,50 @@ def test_debug_shows_what_the_system_refuses(
     monkeypatch.setattr("overtile.layouts.pairs", refuse)
     with pytest.raises(PermissionError, match="locked"):
         main(["check", str(tmp_path), "--debug"])
+
+
+def test_evaluate_writes_files_and_keeps_those_that_exist(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    data = (work / "data" / "images", work / "data" / "labels")
+    files = ("--csv", tmp_path / "s.csv", "--json", tmp_path / "s.json")
+    assert call("evaluate", work / "m", *data, "--only", "2:4", "--all-scores", *files) == 0
+    printed = capsys.readouterr()
+    assert "--all-scores adds nothing here" in " ".join(printed.err.split())
+    said = " ".join(printed.out.split())
+    assert "No intervals: expected at least 3 images, and got 2." in said
+    told = json.loads((tmp_path / "s.json").read_text())
+    assert told["model"]["folder"] == str(work / "m")
+    assert told["model"]["held_out"] == [image["image"] for image in told["data"]["images"]]
+    assert [image["image"] for image in told["images"]] == ["cell-02", "cell-03"]
+    before = (tmp_path / "s.csv").read_text()
+    assert before.startswith("image,class,score,value\ncell-02,,pixel error,")
+    for option, name in (("--csv", "s.csv"), ("--json", "s.json")):
+        assert call("evaluate", work / "m", *data, option, tmp_path / name) == 2
+        assert "exists" in capsys.readouterr().err
+    assert (tmp_path / "s.csv").read_text() == before
+    same = ("--csv", tmp_path / "new", "--json", tmp_path / "new")
+    assert call("evaluate", work / "m", *data, *same) == 2
+    assert "two of these are the same file" in " ".join(capsys.readouterr().err.split())
+    assert call("evaluate", work / "m", *data, "--only", "0:4", *files, "--overwrite") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "interval by the bootstrap over images" in said
+    assert len(json.loads((tmp_path / "s.json").read_text())["images"]) == 4
+
+
+def test_of_many_images_the_worst_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from overtile.cli.scores import print_scores
+    from overtile.evaluation import Evaluation, Name, Row
+    from overtile.labels import understand
+
+    meaning = understand([np.array([[0, 1]])])
+    errors = [float("nan"), *(number / 100 for number in range(40))]
+    rows = tuple(Row(f"i{n}", {"pixel error": error}) for n, error in enumerate(errors))
+    print_scores(Evaluation(rows, {}, None, meaning, {"pixel error": Name("pixel error")}))
+    said = capsys.readouterr().out
+    assert "The 30 of 41 images with the highest pixel error (--csv writes all)" in said
+    assert "i40 " in said
+    assert "i11 " in said
+    assert "i10 " not in said

@@ -32,6 +32,7 @@ FLOORS = [
     ["evaluation"],
     ["training"],
     ["jobs", "own_network", "pictures", "report", "segmenter"],
+    ["search"],
     ["cli"],
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +156,7 @@ def test_aggregated_jaccard_is_its_algorithm(truth: NDArray, prediction: NDArray
     assert counted == jaccard(truth, prediction)
 
 
-def ctc_scores(pairs: list[tuple[NDArray, NDArray]]) -> tuple[float, float]:
+def ctc_scores(pairs: list[tuple[NDArray, ...]]) -> tuple[float, float]:
     """SEG and DET of a sequence by py-ctcmetrics, which reads files."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -187,6 +187,21 @@ def test_seg_and_det_are_those_of_the_cell_tracking_challenge(
     assert total / objects == pytest.approx(expected[0])
     wrong = np.sum([list(vars(metrics.detections(each)).values()) for each in counted], axis=0)
     assert metrics.detection_score(metrics.Detections(*wrong)) == pytest.approx(expected[1])
+
+
+def test_real_cells_that_moved_score_the_same_in_both(shared_data: Path) -> None:
+    """Labels of DIC-HeLa against those of another time: cells that touch, leave and divide."""
+    folder = shared_data / "ctc" / "DIC-C2DH-HeLa" / "01_ST" / "SEG"
+    frames = [tifffile.imread(file).astype(np.int32) for file in sorted(folder.glob("*.tif"))[::4]]
+    pairs = list(pairwise(frames))
+    assert len(pairs) > 2
+    counted = [metrics.overlaps(*pair) for pair in pairs]
+    total, objects = np.sum([metrics.segmentation(each) for each in counted], axis=0)
+    wrong = np.sum([list(vars(metrics.detections(each)).values()) for each in counted], axis=0)
+    expected = ctc_scores(pairs)
+    assert total / objects == pytest.approx(expected[0])
+    assert metrics.detection_score(metrics.Detections(*wrong)) == pytest.approx(expected[1])
+    assert 0.1 < expected[0] < 1
 
 
 def test_detections_are_counted_by_hand() -> None:

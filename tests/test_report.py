@@ -19,8 +19,17 @@ from PIL import Image as Picture
 from overtile import pictures
 from overtile.errors import OutputError
 from overtile.legend import Legend, default_colours
+from overtile.metrics import Reliability
 from overtile.model import HistoryRow
-from overtile.report import LARGEST_PX, Example, ReportContent, _ends, number, write_report
+from overtile.report import (
+    LARGEST_PX,
+    Example,
+    ReportContent,
+    Table,
+    _ends,
+    number,
+    write_report,
+)
 from overtile.sample import draw_sample
 
 NAN = float("nan")
@@ -125,12 +134,42 @@ def test_what_a_reader_aloud_needs(tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_given(tmp_path: Path) -> None:
     page = read(tmp_path, CONTENT)
-    rows = [row[:6] for row in page.rows]
-    assert ["IoU", "0.5000", "0.2500", "0.3750 / 0.5000 / 0.6250", "0.7500", "0.6000"] in rows
-    assert ["AP at 0.5", "–", "–", "–", "–", "–"] in rows
-    assert ["V_info", "1.7500", "1.5000", "1.6250 / 1.7500 / 1.8750", "2.0000", "–"] in rows
-    assert ["first", "0.2500", "–", "1.5000"] in rows
-    assert ["<script>", "0.7500", "–", "2.0000"] in rows
+    rows = [row[:3] + row[4:] for row in page.rows]  # without the line of dots
+    quarters = "0.3750 / 0.5000 / 0.6250"
+    assert ["IoU", "0.5000", "–", "0.6000", "–", "0.2500", quarters, "0.7500"] in rows
+    assert ["AP at 0.5", *["–"] * 7] in rows
+    quarters = "1.6250 / 1.7500 / 1.8750"
+    assert ["V_info", "1.7500", "–", "–", "–", "1.5000", quarters, "2.0000"] in rows
+    assert ["first", "0.2500", "–", "1.5000"] in page.rows
+    assert ["<script>", "0.7500", "–", "2.0000"] in page.rows
+
+
+def test_intervals_classes_and_definitions(tmp_path: Path) -> None:
+    content = replace(
+        CONTENT,
+        intervals={"IoU": (0.25, 0.7504)},
+        pooled_intervals={"IoU": (-1e-9, 0.6)},
+        tables=[Table("Each class", ["class", "IoU"], [["<i>road</i>", "0.3000"]])],
+        definitions=[("IoU", "TP / (TP + FP + FN) & so on")],
+    )
+    page = read(tmp_path, content)
+    (row,) = [row for row in page.rows if row[0] == "IoU"]
+    assert (row[2], row[5]) == ("0.250..0.750", "0.000..0.600")
+    assert ["<i>road</i>", "0.3000"] in page.rows
+    assert "TP / (TP + FP + FN) & so on" in page.text
+
+
+def test_reliability_is_drawn_to_scale(tmp_path: Path) -> None:
+    """A bar of each bin that holds a pixel, as high as the share of right pixels."""
+    bins = (
+        Reliability(0.5, 0.75, 10, 0.7, 0.6),
+        Reliability(0.75, 1, 0, NAN, NAN),
+    )
+    page = read(tmp_path, replace(CONTENT, reliability=bins))
+    (bar,) = page.attributes("rect")[2:]  # two are quartiles
+    assert [float(bar[side]) for side in ("x", "y", "width", "height")] == [100, 80, 50, 120]
+    dot = page.attributes("circle")[-1]
+    assert (float(dot["cx"]), float(dot["cy"])) == (140, 80)
 
 
 def test_text_stays_text(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from overtile.image import Image
     from overtile.jobs import compare, evaluate, train
     from overtile.own_network import tiled
+    from overtile.search.crossvalidation import cross_validate
+    from overtile.search.ensemble import train_ensemble
+    from overtile.search.tuning import tune
     from overtile.segmenter import Segmenter, load
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "PredictOptions",
     "Segmenter",
     "compare",
+    "cross_validate",
     "doctor",
     "evaluate",
     "io",
@@ -39,6 +43,8 @@ __all__ = [
     "networks",
     "tiled",
     "train",
+    "train_ensemble",
+    "tune",
 ]
 
 _HOME = {
@@ -47,10 +53,13 @@ _HOME = {
     "PredictOptions": "overtile.file_to_file",
     "Segmenter": "overtile.segmenter",
     "compare": "overtile.jobs",
+    "cross_validate": "overtile.search.crossvalidation",
     "evaluate": "overtile.jobs",
     "load": "overtile.segmenter",
     "tiled": "overtile.own_network",
     "train": "overtile.jobs",
+    "train_ensemble": "overtile.search.ensemble",
+    "tune": "overtile.search.tuning",
 }
 
 

@@ -296,15 +296,25 @@ class Slabs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         if pixel is not None:
             anchor = [int(at) for at in np.unravel_index(pixel, sizes)]
         axes = zip(sizes, self.context_px, self.window_px, anchor, strict=True)
-        window: tuple[Any, ...] = np.ix_(*[_span(*axis, random) for axis in axes])
-        pixels = example.image[(slice(None), *window)]
+        spans = [_span(*axis, random) for axis in axes]
+        pixels = _taken(example.image, spans)
         image = self.normalisations[place](pixels, find_missing(pixels))
         return (
             torch.from_numpy(image),
-            torch.from_numpy(example.target[(..., *window)].astype(np.int64)),
-            torch.from_numpy(example.weight[window]),
+            torch.from_numpy(_taken(example.target, spans).astype(np.int64)),
+            torch.from_numpy(_taken(example.weight, spans)),
             torch.tensor(int(random.integers(2**62))),
         )
+
+
+def _taken(array: NDArray[Any], spans: Sequence[NDArray[np.intp]]) -> NDArray[Any]:
+    """A copy of the pixels of an array (..., *space) at the spans along its last axes.
+
+    Axis by axis, which copies whole rows: taking all axes at once takes 2 to 30 times as long.
+    """
+    for axis, span in enumerate(spans, start=-len(spans)):
+        array = array.take(span, axis=axis)
+    return array
 
 
 def _span(

@@ -220,6 +220,7 @@ def evaluate(
     *,
     layout: str | None = None,
     only: str | Iterable[int] | None = None,
+    all_scores: bool = False,
 ) -> Evaluation:
     """The scores of a segmenter on images with labels.
 
@@ -232,6 +233,8 @@ def evaluate(
     only
         Which of them, chosen as in `train`. By default those that training held out, if they are
         there; or those that the data set itself keeps for validation and test, or else all.
+    all_scores
+        Whether to compute those as well that take seconds for a slice: the warping error.
 
     Raises
     ------
@@ -239,16 +242,18 @@ def evaluate(
         Pairs that do not fit each other or the model.
     """
     pairs = find_pairs(images, labels, layout, segmenter.model.settings.network.dimensions)
-    return evaluate_with(segmenter, layouts.scored(pairs, only, segmenter.model.origin.held_out))
+    chosen = layouts.scored(pairs, only, segmenter.model.origin.held_out)
+    return evaluate_with(segmenter, chosen, all_scores=all_scores)
 
 
-def evaluate_with(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
+def evaluate_with(segmenter: Segmenter, pairs: Pairs, *, all_scores: bool = False) -> Evaluation:
     """The scores of a segmenter on pairs; see `evaluate`."""
     return evaluate_pairs(
         layouts.drawn_as(pairs, segmenter.meaning),
         segmenter.meaning,
         segmenter.probabilities,
         segmenter.find_objects,
+        all_scores=all_scores,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from overtile.cli import options as given
+from overtile.cli.tuning import tune
 
 app = typer.Typer(
     help="Segments images pixel by pixel with U-Nets. "
@@ -93,13 +94,18 @@ def train(
     devices: given.Devices = 1,
     nodes: given.Nodes = 1,
     logger: given.LoggerNames = None,
+    fold: given.Fold = None,
+    folds: given.Folds = None,
+    ensemble: given.Ensemble = None,
     resume: given.ResumeTraining = False,
     overwrite: given.Overwrite = False,
 ) -> None:
     """Train on images and labels, for as long as you give it."""
     from overtile.cli.changing import label_changes
-    from overtile.cli.training import Choice, find_and_choose, run_training
+    from overtile.cli.searching import parse_fold, run_search
+    from overtile.cli.training import Choice, find_and_choose
 
+    which = parse_fold(fold, folds)
     changes = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
     if spacing is not None:
         changes.append(f"spacing={f'[{spacing}]' if ',' in spacing else spacing}")
@@ -111,13 +117,16 @@ def train(
         start,
         tuple(changes),
         encoder_weights,
-        resumed=output if resume else None,
+        resumed=output if resume and which != "all" and ensemble is None else None,
     )
     pairs, chosen = find_and_choose(images, labels, layout, choice)
-    run_training(
+    run_search(
         pairs,
         output,
         chosen,
+        which,
+        folds,
+        ensemble,
         start=start,
         minutes=minutes,
         steps=steps,
@@ -129,6 +138,9 @@ def train(
         resume=resume,
         overwrite=overwrite,
     )
+
+
+app.command()(tune)
 
 
 @app.command()
@@ -246,6 +258,7 @@ def evaluate(
     only: given.Only = None,
     layout: given.LayoutName = None,
     report: Annotated[Path | None, typer.Option(help="Write one HTML page to this file.")] = None,
+    all_scores: given.AllScores = False,
     csv: given.ScoresCsv = None,
     json: given.ScoresJson = None,
     turns: given.Turns = None,
@@ -270,7 +283,7 @@ def evaluate(
     dimensions = segmenter.model.settings.network.dimensions
     found = find_pairs(images, labels, layout, dimensions)
     pairs = scored(found, only, segmenter.model.origin.held_out)
-    run_evaluation(model, segmenter, pairs, outputs)
+    run_evaluation(model, segmenter, pairs, outputs, all_scores=all_scores)
 
 
 @app.command()

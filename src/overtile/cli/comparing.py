@@ -6,13 +6,12 @@ import math
 from pathlib import Path
 
 from overtile.cli.evaluating import Outputs, about_data, about_model, notes_on
-from overtile.cli.scores import shown
 from overtile.cli.show import note, print_table, say
 from overtile.evaluation import DEFINITIONS, Comparison, Difference, compare_evaluations
 from overtile.evaluation.writing import described_comparison, write_differences, write_document
 from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs
-from overtile.report import number
+from overtile.report import number, span
 from overtile.segmenter import Segmenter
 from overtile.text import shortened
 
@@ -50,18 +49,19 @@ def run_comparison(first: Named, second: Named, pairs: Pairs, outputs: Outputs) 
 
 def _print(comparison: Comparison, first: str, second: str) -> None:
     """Of each score both means over images, the difference, and how sure it is."""
-    say(f"First: {first}. Second: {second}. Means over the n images where both have the score.")
+    say(f"First: {first}. Second: {second}. Means over the images where both have the score.")
+    columns = ["score", "first", "second", "change", "95%", "better", "ties", "p"]
     for title, of_class in (("Difference", False), ("Difference by class", True)):
         rows = [_row(each) for each in comparison.differences if bool(each.name.of) == of_class]
-        columns = ["score", "first", "second", "second - first", "95%", "better", "n"]
-        print_table(title, [*columns, "ties", "p"], rows)
+        print_table(title, columns, rows)
+    say("Change: second - first. Ties: images without one, of those where both have the score.")
 
 
 def _row(each: Difference) -> list[str]:
     cells = [number(value) for value in (each.first, each.second, each.difference)]
     p = "–" if math.isnan(each.p) else f"{each.p:.2g}"
-    counts = [str(each.images), str(each.ties)]
-    return [str(each.name), *cells, shown(each.interval), better(each), *counts, p]
+    ties = f"{each.ties}/{each.images}"
+    return [str(each.name), *cells, span(each.interval), better(each), ties, p]
 
 
 def better(each: Difference) -> str:

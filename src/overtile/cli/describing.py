@@ -52,7 +52,7 @@ def describe_disparity(found: Disparity) -> str:
     )
 
 
-def say_recognised(pairs: Pairs, holdout: str | None) -> Pairs | None:
+def say_recognised(pairs: Pairs, holdout: str | list[int] | None) -> Pairs | None:
     """Print what was recognised and what is held out of it, before anything starts; the latter."""
     say(pairs.describe())
     kept, held = split(pairs, holdout)

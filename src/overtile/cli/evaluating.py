@@ -10,10 +10,11 @@ import numpy as np
 
 from overtile import report
 from overtile.cli.describing import describe_classes, describe_disparity, describe_objective
-from overtile.cli.scores import print_scores
+from overtile.cli.scores import class_tables, print_scores
 from overtile.cli.show import note, say
 from overtile.dataset import digest
-from overtile.evaluation import Evaluation, known_truth, write_csv, write_json
+from overtile.errors import SettingsError
+from overtile.evaluation import DEFINITIONS, Evaluation, known_truth, write_csv, write_json
 from overtile.io import check_free
 from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs, bring_to
@@ -40,6 +41,8 @@ class Outputs:
     ------
     OutputError
         A file exists, and may not be replaced.
+    SettingsError
+        Two of them are the same file.
     """
 
     report: Path | None
@@ -48,15 +51,27 @@ class Outputs:
     overwrite: bool
 
     def __post_init__(self) -> None:
-        for path in (self.report, self.csv, self.json):
-            if path is not None:
-                check_free(path, self.overwrite)
+        paths = [path for path in (self.report, self.csv, self.json) if path is not None]
+        for path in paths:
+            check_free(path, self.overwrite)
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise SettingsError(
+                f"{', '.join(map(str, paths))}: two of these are the same file, and one would "
+                "replace the other. Give each a name of its own."
+            )
 
 
-def run_evaluation(folder: Path, segmenter: Segmenter, pairs: Pairs, outputs: Outputs) -> None:
+def run_evaluation(
+    folder: Path, segmenter: Segmenter, pairs: Pairs, outputs: Outputs, *, all_scores: bool
+) -> None:
     """Evaluate, print tables of scores, and write what is asked for."""
-    evaluation = evaluate_with(segmenter, pairs)
+    evaluation = evaluate_with(segmenter, pairs, all_scores=all_scores)
     notes = [*_unseen(segmenter, evaluation), *notes_on(segmenter, pairs)]
+    if all_scores and "warping error" not in evaluation.names:
+        notes.append(
+            "--all-scores adds nothing here: the warping error is of planes with one class beside "
+            "the background."
+        )
     for sentence in notes:
         note(sentence)
     print_scores(evaluation)
@@ -124,7 +139,8 @@ def _content(
 ) -> ReportContent:
     model = segmenter.model
     origin, chosen = model.origin, model.settings
-    names = list(evaluation.rows[0].scores)
+    names = [name for name, (_, of) in evaluation.names.items() if not of]
+    used = {score for score, _ in evaluation.names.values()}
     networks = model.members or (model,)
     parameters = [value for one in networks for value in one.parameters.values()]
     pruned = "" if model.pruned is None else f", pruned to level {model.pruned}"
@@ -147,6 +163,7 @@ def _content(
     ]
     if evaluation.best_threshold is not None:
         facts.append(("Best threshold of V_rand", f"{evaluation.best_threshold:.1f}"))
+    facts.append(("Unit of distances", evaluation.unit))
     return ReportContent(
         title="Overtile report",
         facts=facts,
@@ -158,6 +175,11 @@ def _content(
         settings_yaml=to_yaml(chosen),
         history=model.history,
         examples=_examples(segmenter, pairs, evaluation),
+        intervals=evaluation.intervals,
+        pooled_intervals=evaluation.pooled_intervals,
+        tables=class_tables(evaluation, intervals=True),
+        reliability=evaluation.reliability,
+        definitions=[(name, each.text) for name, each in DEFINITIONS.items() if name in used],
     )
 
 

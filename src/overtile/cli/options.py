@@ -155,6 +155,37 @@ LoggerNames = Annotated[
     typer.Option("--logger", help="Follow the training with tensorboard, mlflow or wandb."),
 ]
 ResumeTraining = Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")]
+Fold = Annotated[
+    str | None,
+    typer.Option(
+        help="Cross-validation: the number of a fold to hold out, from 1; or all, to train a model "
+        "for each in its share of the minutes and score it there."
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(help="For --fold: into how many the images are parted, in whole groups; 5."),
+]
+Ensemble = Annotated[
+    int | None,
+    typer.Option(
+        help="So many models, which share the minutes, as one that averages them: with one seed "
+        "after the other, or with --fold all those of the folds."
+    ),
+]
+
+# Of `tune`.
+TuneMinutes = Annotated[float, typer.Option(help="For all trials together.")]
+TrialMinutes = Annotated[
+    float | None,
+    typer.Option(help="Of training in a trial; by default for 20 trials, or as many as asked for."),
+]
+Trials = Annotated[
+    int | None, typer.Option(help="At most so many; by default as there is time for.")
+]
+TuneFolds = Annotated[
+    int | None, typer.Option(help="Of the training part, by which settings are compared; 3.")
+]
 
 # Of `predict`.
 Output = Annotated[
@@ -222,4 +253,7 @@ ScoresCsv = Annotated[
 ScoresJson = Annotated[
     Path | None,
     typer.Option("--json", help="Write all scores with intervals and definitions."),
+]
+AllScores = Annotated[
+    bool, typer.Option("--all-scores", help="Also those that take long: the warping error.")
 ]

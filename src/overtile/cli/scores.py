@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from overtile.cli.show import print_table, say
 from overtile.evaluation import DEFINITIONS, Evaluation, Interval, Name
 from overtile.evaluation.bootstrap import FEWEST, SHARE
-from overtile.report import number
+from overtile.report import Table, number, span
 
 MOST_IMAGES = 30
 """Of more images those with the highest pixel error are printed."""
@@ -18,29 +18,33 @@ def print_scores(evaluation: Evaluation) -> None:
     """The main scores of each image, those of each class, and all that are of all classes."""
     overall = [name for name, (_, of) in evaluation.names.items() if not of]
     _print_images(evaluation, [name for name in overall if DEFINITIONS[name].main])
-    _print_classes("Each class, mean of images", evaluation, evaluation.mean)
-    _print_classes("Each class, pooled", evaluation, evaluation.pooled)
-    table = []
-    for name in overall:
-        scores = [row.scores[name] for row in evaluation.rows if not math.isnan(row.scores[name])]
-        ends = (min(scores, default=math.nan), max(scores, default=math.nan))
-        cells = [number(evaluation.mean[name]), shown(evaluation.intervals.get(name))]
-        cells += [*map(number, ends), number(evaluation.pooled.get(name))]
-        table.append([name, *cells, shown(evaluation.pooled_intervals.get(name))])
+    for each in class_tables(evaluation, intervals=False):
+        print_table(each.title, each.columns, each.rows)
+    table = [
+        [
+            name,
+            str(sum(not math.isnan(row.scores[name]) for row in evaluation.rows)),
+            number(evaluation.mean[name]),
+            span(evaluation.intervals.get(name)),
+            number(evaluation.pooled.get(name)),
+            span(evaluation.pooled_intervals.get(name)),
+        ]
+        for name in overall
+    ]
     sure = f"{SHARE:.0%}"
-    columns = ["score", "mean of images", sure, "lowest", "highest", "pooled", sure]
-    print_table("Scores", columns, table)
+    print_table("Scores", ["score", "images", "mean", sure, "pooled", sure], table)
     for sentence in sentences(evaluation):
         say(sentence)
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
     """What a reader of the tables has to know."""
+    images = len(evaluation.rows)
     said = [
-        "Pooled: all pixels or objects of all images counted together."
-        f" {SHARE:.0%}: interval by the bootstrap over images, for other images like these."
-        if len(evaluation.rows) >= FEWEST
-        else f"No intervals: expected at least {FEWEST} images, there are {len(evaluation.rows)}."
+        "Mean: of the images that have the score. Pooled: all pixels or objects counted together.",
+        f"{SHARE:.0%}: interval by the bootstrap over images, for other images like these."
+        if images >= FEWEST
+        else f"No intervals: expected at least {FEWEST} images, and got {images}.",
     ]
     if evaluation.best_threshold is not None:
         said.append(
@@ -48,11 +52,6 @@ def sentences(evaluation: Evaluation) -> list[str]:
             f"{evaluation.best_threshold:.1f}; all other scores of pixels at 0.5."
         )
     return said
-
-
-def shown(interval: Interval | None) -> str:
-    """An interval as it is printed; a dash where there is none."""
-    return "–" if interval is None else "..".join(f"{round(end, 3) + 0.0:.3f}" for end in interval)
 
 
 def _print_images(evaluation: Evaluation, names: Sequence[str]) -> None:
@@ -69,15 +68,35 @@ def _print_images(evaluation: Evaluation, names: Sequence[str]) -> None:
     print_table(title, ["image", *names], table)
 
 
-def _print_classes(title: str, evaluation: Evaluation, values: Mapping[str, float]) -> None:
-    """A row for each class, a column for each score of a class."""
-    known = {parts: values[name] for name, parts in evaluation.names.items() if name in values}
-    scores = list(dict.fromkeys(score for score, of in known if of))
-    rows = [
-        [of, *[number(known.get(Name(score, of))) for score in scores]]
-        for of in dict.fromkeys(of for _, of in known if of)
+def class_tables(evaluation: Evaluation, *, intervals: bool) -> list[Table]:
+    """A row for each class, a column for each score: means over images, and pooled."""
+    both = (
+        ("Each class, mean of images", evaluation.mean, evaluation.intervals),
+        ("Each class, pooled", evaluation.pooled, evaluation.pooled_intervals),
+    )
+    return [
+        _class_table(title, evaluation.names, values, known if intervals else {})
+        for title, values, known in both
     ]
-    print_table(title, ["class", *scores], rows)
+
+
+def _class_table(
+    title: str,
+    names: Mapping[str, Name],
+    values: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+) -> Table:
+    known = {parts: name for name, parts in names.items() if parts.of and name in values}
+    scores = list(dict.fromkeys(score for score, _ in known))
+
+    def cell(parts: Name) -> str:
+        name = known.get(parts, "")
+        sure = f" ({span(intervals[name])})" if name in intervals else ""
+        return number(values.get(name)) + sure
+
+    classes = dict.fromkeys(of for _, of in known)
+    rows = [[of, *[cell(Name(score, of)) for score in scores]] for of in classes]
+    return Table(title, ["class", *scores], rows)
 
 
 def _known(value: float) -> float:

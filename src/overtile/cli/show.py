@@ -123,7 +123,7 @@ def training_progress() -> Iterator[Callable[[Standing], None]]:
             bar.start()
             bar.add_task("training", total=now.steps, loss=now.loss, speed=0.0)
         speed = now.pixels / now.seconds / 1e6
-        bar.update(bar.tasks[0].id, completed=now.step, loss=now.loss, speed=speed)
+        bar.update(bar.tasks[0].id, completed=now.step, total=now.steps, loss=now.loss, speed=speed)
 
     try:
         yield tell

@@ -88,7 +88,7 @@ def choose_settings(choice: Choice) -> Settings:
 
 
 def run_training(
-    pairs: Pairs, output: Path, settings: Settings, holdout: str | None, **options: Any
+    pairs: Pairs, output: Path, settings: Settings, holdout: str | list[int] | None, **options: Any
 ) -> None:
     """Say what will be learnt, train with a progress bar, and say what came of it.
 

@@ -9,6 +9,7 @@ another training run. With fewer than three images it would say more than is kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ CHUNK = 100
 Interval = tuple[float, float]
 
 
+@lru_cache(maxsize=2)  # the scores of an evaluation are mostly of equally many images
 def draws(images: int) -> NDArray[np.float64]:
     """How often each image is drawn: (resamples, images), each row with the sum `images`."""
     shares = np.full(images, 1 / images)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, wilcoxon
 
 from overtile.errors import DataError
 from overtile.evaluation import bootstrap
@@ -172,9 +171,12 @@ def signed_rank(differences: NDArray[np.float64]) -> float:
     if apart.size == 0:
         return math.nan
     if apart.size > MOST_EXACT:
+        from scipy.stats import wilcoxon  # takes long to load, and evaluations do without
+
         return float(wilcoxon(apart).pvalue)
     # Mean ranks are halves: doubled they are whole, and sums of some of them can be counted.
-    ranks = np.rint(2 * rankdata(np.abs(apart))).astype(np.int64)
+    _, place, counts = np.unique(np.abs(apart), return_inverse=True, return_counts=True)
+    ranks = (2 * counts.cumsum() - counts + 1)[place]
     ways = np.zeros(ranks.sum() + 1)
     ways[0] = 1
     for rank in ranks:  # each difference is positive in one half of all cases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from overtile.metrics import AP_THRESHOLDS
+from overtile.metrics import AP_THRESHOLDS, TOLERANCE_PX
 
 
 class Definition(NamedTuple):
@@ -52,10 +52,34 @@ DEFINITIONS: dict[str, Definition] = {
         "TP / (TP + FN): the share of the pixels of a class that were found; not defined without "
         "such pixels"
     ),
+    "boundary F1": Definition(
+        f"F1 of boundary pixels that lie within {TOLERANCE_PX:g} px of the other boundary "
+        "(doi:10.5244/C.27.32); not defined where neither has a boundary, 0 where one has"
+    ),
+    "surface Dice": Definition(
+        f"share of both surfaces within {TOLERANCE_PX:g} times the shortest side of a pixel of the "
+        "other (doi:10.2196/26151); not defined where neither has one, 0 where one has"
+    ),
+    "Hausdorff 95": Definition(
+        "distance within which 95 % of either surface lies, in the unit of the pixels' size where "
+        "all images state it, else in px; not defined where a class is missing in truth or "
+        "prediction (surface Dice is 0 there if it is in the other); cannot be pooled",
+        "lower",
+    ),
+    "mean boundary F1": Definition("mean over the classes but the background"),
+    "mean surface Dice": Definition("mean over the classes but the background"),
+    "mean Hausdorff 95": Definition("mean over the classes but the background", "lower"),
     "calibration error": Definition(
         "mean difference of confidence and share of right pixels, over 15 bins of the confidence "
-        "(Guo et al. 2017, arXiv:1706.04599)",
+        "of the predicted class (Guo et al. 2017, arXiv:1706.04599)",
         "lower",
+    ),
+    "warping error": Definition(
+        "share of pixels that are wrong after the truth's boundaries were moved to those predicted "
+        "without a change of topology (Jain et al. 2010, doi:10.1109/CVPR.2010.5539950), at a "
+        "probability of 0.5",
+        "lower",
+        main=True,
     ),
     "V_rand": Definition(
         "Rand F-score of thinned segments (doi:10.3389/fnana.2015.00142) at the one threshold that "

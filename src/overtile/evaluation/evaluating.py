@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from overtile.evaluation import bootstrap
 from overtile.evaluation.bootstrap import Interval
 from overtile.evaluation.measure import Case, Measure, Name, Scores, Tally, mean
-from overtile.evaluation.ofcalibration import CALIBRATION_ERROR
+from overtile.evaluation.ofcalibration import CALIBRATION_ERROR, as_confidences
 from overtile.evaluation.table import measures_for
 from overtile.image import Image
 from overtile.labels import IGNORE, Label, LabelMeaning, with_unseen
 from overtile.layouts import Pair, Pairs, check_pair
-from overtile.metrics import THRESHOLDS
+from overtile.metrics import THRESHOLDS, Reliability, reliability
 from overtile.missing import find_missing
 from overtile.resample import size_of_pixels
 
@@ -70,8 +70,8 @@ class Evaluation:
     unit
         Of distances: of the size of a pixel if all images state it, else "px".
     reliability
-        Of each bin of the confidence, of equal width from 0 to 1: how many pixels, their mean
-        confidence, and the share of them that are right.
+        Of each bin of the confidence: how many pixels of all images, their mean confidence, and
+        the share of them that are right.
     """
 
     rows: tuple[Row, ...]
@@ -82,7 +82,7 @@ class Evaluation:
     intervals: dict[str, Interval] = field(default_factory=dict)
     pooled_intervals: dict[str, Interval] = field(default_factory=dict)
     unit: str = "px"
-    reliability: Sequence[tuple[float, ...]] = ()
+    reliability: tuple[Reliability, ...] = ()
 
     @cached_property
     def mean(self) -> dict[str, float]:
@@ -90,7 +90,14 @@ class Evaluation:
         return {name: mean([row.scores[name] for row in self.rows]) for name in self.names}
 
 
-def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: Find) -> Evaluation:
+def evaluate_pairs(
+    pairs: Pairs,
+    meaning: LabelMeaning,
+    predict: Predict,
+    find: Find,
+    *,
+    all_scores: bool = False,
+) -> Evaluation:
     """Scores of predictions against labels.
 
     Parameters
@@ -102,15 +109,19 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
         scored too, and always missed.
     predict, find
         The model's.
+    all_scores
+        Whether to compute those as well that take seconds for a slice: the warping error.
 
     Returns
     -------
     Evaluation
         Always: pixel error and accuracy, and IoU, Dice and accuracy of every class and their means,
         over the pixels that are labelled; of classes that overlap each at a probability of 0.5, and
-        the pixel error is the mean of theirs. Two classes in planes, one of them background:
-        V_rand, V_info and Rand error of the segments. Instances: average precision at IoU 0.5 to
-        0.9, panoptic quality, aggregated Jaccard index, SEG, DET and counts; what is predicted on
+        the pixel error is the mean of theirs; the calibration error. But for strokes: boundary F1,
+        surface Dice and Hausdorff distance of every class but the background. Two classes in
+        planes, one of them background: V_rand, V_info and Rand error of the segments. Instances:
+        average precision at IoU 0.5 to 0.9, panoptic quality, aggregated Jaccard index, SEG, DET
+        and counts; what is predicted on
         unlabelled pixels is cut off. `overtile.evaluation.DEFINITIONS` defines each, also where a
         class or all objects are absent.
         A volume is scored as a whole, its objects too. It has no V_rand, V_info and Rand error:
@@ -125,7 +136,7 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
     """
     labels = (pair.read_label() for pair in pairs)
     meaning = with_unseen(meaning, labels, pairs.hints)
-    measures = measures_for(meaning, pairs.dimensions)
+    measures = measures_for(meaning, pairs.dimensions, all_scores=all_scores)
     unit = _unit(pairs)
     counted = []
     for pair in pairs:
@@ -154,7 +165,7 @@ def evaluate_pairs(pairs: Pairs, meaning: LabelMeaning, predict: Predict, find: 
         {name: found for name, found in means.items() if found is not None},
         {str(name): found for each in scored for name, found in each.intervals.items()},
         unit,
-        [(pixels, *(part / max(pixels, 1) for part in parts)) for pixels, *parts in sure.tolist()],
+        reliability(as_confidences(sure)),
     )
 
 

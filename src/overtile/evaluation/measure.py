@@ -5,7 +5,7 @@ So that a score of one image and that of all images together are one formula on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -38,6 +38,9 @@ class Name(NamedTuple):
         """As tables have it: "IoU road"."""
         return f"{self.score} {self.of}".rstrip()
 
+
+Masks = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]
+"""Of a class: the pixels of truth and prediction, and those that are labelled, None for all."""
 
 Scores = dict[Name, float]
 """NaN where a score is not defined."""
@@ -80,17 +83,23 @@ class Case:
         """Of true and predicted objects."""
         return metrics.overlaps(self.objects, self.found)
 
-    @cached_property
-    def masks(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_] | None]]:
-        """Of every class that has an outline: truth, prediction, and the labelled pixels."""
+    def masks(self) -> Iterator[Masks]:
+        """Truth, prediction and labelled pixels of every class that has an outline."""
         if self.truth.ndim == self.likely.ndim:
             known = _unless_all(self.truth[0] >= 0)
-            layers = zip(self.truth, self.predicted, strict=True)
-            return [(true == 1, found == 1, known) for true, found in layers]
-        known = _unless_all(self.truth >= 0)
+            for true, found in zip(self.truth, self.predicted, strict=True):
+                yield true == 1, found == 1, known
+        else:
+            known = _unless_all(self.truth >= 0)
+            for number in outlined(self.meaning):
+                yield self.truth == number, self.predicted == number, known
+
+    @cached_property
+    def surfaces(self) -> list[metrics.SurfaceDistances]:
+        """Of every class that has an outline, in the unit of the spacing."""
         return [
-            (self.truth == number, self.predicted == number, known)
-            for number in outlined(self.meaning)
+            metrics.surface_distances(true, found, self.spacing, known)
+            for true, found, known in self.masks()
         ]
 
 

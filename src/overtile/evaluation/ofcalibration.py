@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
+from overtile import metrics
 from overtile.evaluation.measure import Case, Measure, Name, Scores, Tally
-from overtile.labels import IGNORE
+from overtile.metrics import Confidences
 
 CALIBRATION_ERROR = Name("calibration error")
 
-BINS = 15
-"""Of equal width from 0 to 1, as in Guo et al. 2017."""
-
 
 def calibration() -> Measure:
-    """The expected calibration error (Guo et al. 2017, arXiv:1706.04599, equation 3).
-
-    The tally is, for each bin of the confidence (above its lower end, up to its upper one), the
-    labelled pixels in it, the sum of their confidence, and how many of them are right. Confidence
-    is the probability of the predicted class; of classes that overlap every class of a pixel counts
-    by itself, and the confidence of its absence is 1 - its probability.
-    """
+    """The expected calibration error; the tally is that of `as_confidences`."""
 
     def count(case: Case) -> Tally:
-        if case.truth.ndim == case.likely.ndim:
-            confidence = np.maximum(case.likely, 1 - case.likely)
-        else:
-            confidence = case.likely.max(axis=0)
-        known = case.truth != IGNORE
-        sure = confidence[known].astype(np.float64)
-        right = (case.predicted == case.truth)[known]
-        bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
-        weights = (None, sure, right)
-        return np.stack([np.bincount(bins, weight, BINS) for weight in weights], axis=1)
+        if case.truth.ndim < case.likely.ndim:
+            counted = metrics.confidences(case.truth, case.likely)
+        else:  # each class of a pixel is a question of its own, of two answers
+            layers = zip(case.truth, case.likely, strict=True)
+            apart = [metrics.confidences(true, np.stack([1 - p, p])) for true, p in layers]
+            counted = sum(apart[1:], apart[0])
+        return np.stack([counted.pixels, counted.right, counted.confidence])
 
     def scores(tally: Tally) -> Scores:
-        pixels, sure, right = tally.T
-        total = pixels.sum()
-        return {CALIBRATION_ERROR: float(abs(sure - right).sum() / total) if total else np.nan}
+        return {CALIBRATION_ERROR: metrics.calibration_error(as_confidences(tally))}
 
     return Measure(count, scores)
+
+
+def as_confidences(tally: Tally) -> Confidences:
+    """The counts of a tally: pixels, right ones, and sums of confidence of each bin."""
+    pixels, right, confidence = tally
+    return Confidences(pixels.astype(np.int64), right.astype(np.int64), confidence)

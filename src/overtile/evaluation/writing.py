@@ -109,10 +109,7 @@ def described(evaluation: Evaluation) -> dict[str, Any]:
         },
         "scores": scores,
         "images": [{"image": row.name, "scores": row.scores} for row in evaluation.rows],
-        "reliability": [
-            dict(zip(("pixels", "confidence", "right"), row, strict=True))
-            for row in evaluation.reliability
-        ],
+        "reliability": [vars(each) for each in evaluation.reliability],
         "definitions": {name: DEFINITIONS[name].text for name in DEFINITIONS if name in used},
     }
 

@@ -63,10 +63,20 @@ def positions(
     DataError
         A part that chooses nothing.
     """
-    text = choice if isinstance(choice, str) else ",".join(map(str, choice))
-    return sorted(
-        {position for part in text.split(",") for position in _part(part.strip(), keys, groups)}
-    )
+    numbers = [] if isinstance(choice, str) else list(choice)
+    if numbers:  # never a name: a group may be called "3"
+        return sorted({_position(number, len(keys)) for number in numbers})
+    parts = choice.split(",") if isinstance(choice, str) else [""]
+    return sorted({position for part in parts for position in _part(part.strip(), keys, groups)})
+
+
+def _position(number: int, count: int) -> int:
+    if not -count <= number < count:
+        raise DataError(
+            f"There is no image {number}: expected a position from 0 to {count - 1}, or from "
+            f"-{count} to -1, counted from the end."
+        )
+    return number % count
 
 
 def _part(part: str, keys: Sequence[Sequence[str]], groups: Sequence[str]) -> Iterable[int]:
@@ -76,12 +86,7 @@ def _part(part: str, keys: Sequence[Sequence[str]], groups: Sequence[str]) -> It
     if re.fullmatch(r"\d+(\.\d+)?%", part):
         return _share(float(part[:-1]) / 100, groups)
     if re.fullmatch(r"-?\d+", part) and not any(part in own[1:] for own in keys):
-        if not -count <= int(part) < count:
-            raise DataError(
-                f"There is no image {part}: expected a position from 0 to {count - 1}, or from "
-                f"-{count} to -1, counted from the end."
-            )
-        return [int(part) % count]
+        return [_position(int(part), count)]
     pattern = part.replace("[", "[[]")  # names of planes hold brackets: only * is special
     named = [p for p, own in enumerate(keys) if any(fnmatchcase(key, pattern) for key in own)]
     if not named:

@@ -119,15 +119,15 @@ def thinned_segments(foreground: NDArray[np.floating], threshold: float = 0.5) -
     Thinning draws the ends of a band back by half its width. At the image's edge this would open a
     gap beside every boundary that leaves the image, and merge its two sides: the truth of ISBI 2012
     would score 0.65 against itself. So the boundary is first continued beyond the edge, by half its
-    width and at most `FARTHEST_PX`: a band of more than about twice that may still open there. This
-    is our choice; published scores may come from programs that do not continue it.
+    width or more and at most `FARTHEST_PX`: a band of more than about twice that may still open
+    there. This is our choice; published scores may come from programs that do not continue it.
     """
     boundary = ~(foreground > threshold)  # NaN is not above it
-    reach = (
-        min(int(ndimage.distance_transform_edt(boundary).max()) + 2, FARTHEST_PX)
-        if not boundary.all()
-        else 0
-    )
+    reach = 0
+    if not boundary.all():
+        # Steps are faster to count than Euclidean distances, which are at most sqrt(2) as long.
+        steps = ndimage.distance_transform_cdt(boundary, "chessboard").max()
+        reach = min(int(1.5 * steps) + 2, FARTHEST_PX)
     skeleton = skeletonize(np.pad(boundary, reach, mode="edge"))
     inside = tuple(slice(reach, reach + size) for size in boundary.shape)
     return ndimage.label(~skeleton[inside])[0].astype(np.int32)

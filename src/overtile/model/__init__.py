@@ -24,8 +24,6 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -128,26 +126,26 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         The folder exists and `overwrite` is false, it exists and is no model, or it cannot be
         written, as on a disk that is full; what was there is kept.
     """
-    try:
-        with _fresh(folder, overwrite=overwrite) as fresh:
-            if model.members:
-                from overtile.model import ensemble  # which is made of models
+    check_replaceable(folder, overwrite=overwrite)
+    if model.members:
+        from overtile.model import ensemble  # which is made of models
 
-                ensemble.write(model.members, fresh)
-            else:
-                _write(model, fresh)
+        files = ensemble.files_of(model.members)
+    else:
+        files = files_of(model)
+    try:
+        _write(files, folder)
     except OSError as error:
-        members = model.members or (model,)
-        needed = sum(value.nbytes for each in members for value in each.parameters.values())
+        needed = sum(map(len, files.values())) / 2**20
         raise OutputError(
-            f"{folder} cannot be written ({error.strerror or error}): expected a folder with some "
-            f"{needed / 2**20:.1f} MiB of room. What was there before is kept; a training that "
-            "kept its state can be ended by --resume."
+            f"{folder} cannot be written ({error.strerror or error}): expected a folder with "
+            f"{needed:.1f} MiB of room. What was there before is kept; a training that kept its "
+            "state can be ended by --resume."
         ) from error
 
 
-def _write(model: Model, folder: Path) -> None:
-    """The files of a model, in an empty folder."""
+def files_of(model: Model) -> dict[str, bytes]:
+    """The files of a plain model, by their names in its folder."""
     files = {
         SETTINGS: to_yaml(model.settings).encode(),
         PARAMETERS: safetensors.numpy.save(_plain(model.parameters)),
@@ -167,22 +165,21 @@ def _write(model: Model, folder: Path) -> None:
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     files[MANIFEST] = to_yaml(manifest).encode()
-    for name, content in files.items():
-        with (folder / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    return files
 
 
-@contextmanager
-def _fresh(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """An empty folder, which gets the name of a model's when all is written."""
-    check_replaceable(folder, overwrite=overwrite)
+def _write(files: dict[str, bytes], folder: Path) -> None:
+    """Write all files of a folder, and only then put it in the place of one that is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         fresh, old = Path(temporary, "new"), Path(temporary, "old")
         fresh.mkdir()
-        yield fresh
+        for name, content in files.items():
+            (fresh / name).parent.mkdir(exist_ok=True)
+            with (fresh / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
         if folder.exists():
             folder.rename(old)
         try:

@@ -143,14 +143,16 @@ def ensemble_of(folders: Sequence[Path], output: Path, *, overwrite: bool = Fals
     return together
 
 
-def write(members: Sequence[Model], folder: Path) -> None:
-    """Write all members and the manifest into an empty folder."""
+def files_of(members: Sequence[Model]) -> dict[str, bytes]:
+    """The files of all members and the manifest, by their names in the folder."""
+    files: dict[str, bytes] = {}
+    checksums = []
     for number, model in enumerate(members):
-        storage.save(model, member_folder(folder, number))
-    checksums = tuple(
-        storage.identity(member_folder(folder, number)) for number in range(len(members))
-    )
-    (folder / ENSEMBLE).write_text(to_yaml(EnsembleManifest(format=FORMAT, members=checksums)))
+        own = storage.files_of(model)
+        checksums.append(hashlib.sha256(own[storage.MANIFEST]).hexdigest())
+        files |= {f"{_name(number)}/{name}": content for name, content in own.items()}
+    manifest = EnsembleManifest(format=FORMAT, members=tuple(checksums))
+    return files | {ENSEMBLE: to_yaml(manifest).encode()}
 
 
 def read(folder: Path) -> Model:
@@ -181,7 +183,11 @@ def read(folder: Path) -> Model:
 
 def member_folder(folder: Path, number: int) -> Path:
     """Where a member, counted from 0, lies in the folder of an ensemble."""
-    return folder / f"member-{number + 1}"
+    return folder / _name(number)
+
+
+def _name(number: int) -> str:
+    return f"member-{number + 1}"
 
 
 def normalisations(model: Model) -> tuple[tuple[Normalisation, ...], tuple[int, ...]]:

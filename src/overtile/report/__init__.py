@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from overtile import io, pictures
+from overtile.evaluation import Interval
 from overtile.image import Colour
 from overtile.legend import Legend
+from overtile.metrics import Reliability
 from overtile.model import HistoryRow
 
 LARGEST_PX = 1024
@@ -62,6 +64,14 @@ class ReportContent:
         Names of the scores; of each image its name and its scores, NaN or None where not defined.
     pooled
         Scores over all images together, by name.
+    intervals, pooled_intervals
+        Of the means over images and of the pooled scores, by name, where there are any.
+    tables
+        Of the classes.
+    reliability
+        Of the bins of confidence.
+    definitions
+        (name, sentence) of the scores.
     settings_yaml
         All settings.
     history
@@ -83,6 +93,20 @@ class ReportContent:
     history: Sequence[HistoryRow]
     examples: Sequence[Example]
     legend: Legend | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    pooled_intervals: Mapping[str, Interval] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    reliability: Sequence[Reliability] = ()
+    definitions: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is printed: a title, names of columns, and rows of as many cells."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -91,8 +115,8 @@ class Spread:
 
     Attributes
     ----------
-    name, mean, low, quartiles, high, pooled
-        As printed; quartiles are three numbers.
+    name, mean, sure, low, quartiles, high, pooled, pooled_sure
+        As printed; quartiles are three numbers, and two are intervals.
     left, right
         The ends of the line that the images are drawn on, as printed.
     dots, box
@@ -101,10 +125,12 @@ class Spread:
 
     name: str
     mean: str
+    sure: str
     low: str
     quartiles: str
     high: str
     pooled: str
+    pooled_sure: str
     left: str = ""
     right: str = ""
     dots: Sequence[float] = ()
@@ -146,22 +172,35 @@ def number(score: float | None) -> str:
     return "–" if score is None or math.isnan(score) else f"{score:.4f}"
 
 
+def span(interval: Interval | None) -> str:
+    """An interval as it is printed, "0.912..0.954"; a dash where there is none."""
+    if interval is None:
+        return "–"
+    digits = 3 if max(map(abs, interval)) < 10 else 1  # of distances fewer
+    return "..".join(f"{round(end, digits) + 0.0:.{digits}f}" for end in interval)  # no -0.000
+
+
 def _spread(content: ReportContent, place: int) -> Spread:
     name = content.columns[place]
-    pooled = number(content.pooled.get(name, math.nan))
+    pooled = number(content.pooled.get(name))
+    sure, pooled_sure = (
+        span(found.get(name)) for found in (content.intervals, content.pooled_intervals)
+    )
     scores = np.array([row[1][place] for row in content.rows], np.float64)  # None becomes NaN
     scores = scores[~np.isnan(scores)]
     if scores.size == 0:
-        return Spread(name, "–", "–", "–", "–", pooled)
+        return Spread(name, "–", sure, "–", "–", "–", pooled, pooled_sure)
     low, *middle, high = (float(value) for value in np.percentile(scores, (0, 25, 50, 75, 100)))
     left, right = _ends(low, high)
     return Spread(
         name,
         number(float(scores.mean())),
+        sure,
         number(low),
         " / ".join(number(value) for value in middle),
         number(high),
         pooled,
+        pooled_sure,
         f"{left:g}",
         f"{right:g}",
         [(float(score) - left) / (right - left) for score in scores],

@@ -1,0 +1,131 @@
+"""Several models of one data set, that differ by their seeds, as one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import overtile.model as storage
+from overtile import jobs
+from overtile.errors import SettingsError
+from overtile.labels import Kind
+from overtile.layouts import Content, Pairs
+from overtile.model import Model
+from overtile.model.ensemble import ensemble_of
+from overtile.presets import Preset
+from overtile.search.begun import Begun, digests_of, open_folder
+from overtile.search.opening import open_data
+from overtile.search.trainings import (
+    described,
+    finished,
+    is_begun,
+    share_of,
+    sharing,
+    stop_if_interrupted,
+)
+from overtile.segmenter import Segmenter
+from overtile.settings import Settings
+
+if TYPE_CHECKING:
+    from overtile.training import Progress
+
+RECORD = "members.yaml"
+
+
+def train_ensemble(
+    images: Content | Pairs,
+    labels: Content | None = None,
+    *,
+    output: str | Path,
+    members: int = 5,
+    layout: str | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    holdout: str | Iterable[int] | None = None,
+    settings: Preset | Settings = "default",
+    network: str | None = None,
+    start: str | Path | Model | None = None,
+    labels_are: Literal["auto"] | Kind = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    started: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[Progress], None] = lambda _: None,
+) -> Segmenter:
+    """A segmenter of several models, trained with one seed after the other, that averages them.
+
+    Parameters
+    ----------
+    images, labels, layout, holdout, settings, network, start, labels_are, started, on_step
+        As in `overtile.train`.
+    output
+        Folder to save it to. While training goes on, models lie in ``NAME.members`` beside it.
+    members
+        Their number, at least 2.
+    minutes
+        Of training, for all models together; 15 by default.
+    steps, epochs
+        Instead: of each model.
+    resume
+        Whether to go on with an ensemble that was begun: models that are done are not trained
+        again.
+    overwrite
+        Whether a model that `output` holds, and what another run left beside it, may be replaced.
+    tell
+        Told in sentences what comes next.
+
+    Raises
+    ------
+    DataError, SettingsError, OutputError
+        As `overtile.train`; fewer than 2 models; nothing to resume, or with other images or
+        settings than it was begun.
+    KeyboardInterrupt
+        Ctrl-C; the models that are done are kept.
+    """
+    if members < 2:
+        raise SettingsError(f"An ensemble of {members}: expected 2 models at least.")
+    left_out = holdout if holdout is None or isinstance(holdout, str) else list(holdout)
+    opened = open_data(
+        images,
+        labels,
+        layout=layout,
+        holdout=left_out,
+        settings=settings,
+        network=network,
+        start=start,
+        labels_are=labels_are,
+    )
+    length = share_of(minutes, steps, epochs, members)
+    folder = Path(output)
+    storage.check_replaceable(folder, overwrite=overwrite)
+    images_of_all = digests_of(opened.pairs, [list(range(len(opened.pairs)))])
+    begun = Begun(settings=opened.settings, folds=images_of_all, **vars(length))
+    work = folder.with_name(f"{folder.name}.members")
+    open_folder(work / RECORD, begun, resume=resume, overwrite=overwrite)
+    places = [work / f"member-{number}" for number in range(1, members + 1)]
+    for number, place in enumerate(places):
+        seed, done = opened.settings.seed + number, finished(place)
+        said = "trained before" if done else f"{described(length)} with the seed {seed}"
+        tell(f"Model {number + 1} of {members}: {said}.")
+        if done is None:
+            with sharing(length, members, "--minutes"):
+                made = jobs.train(
+                    opened.whole,
+                    **vars(length),
+                    holdout=left_out,
+                    settings=opened.settings.model_copy(update={"seed": seed}),
+                    start=start,
+                    output=place,
+                    resume=is_begun(place),
+                    overwrite=True,
+                    started=started if number == 0 else None,
+                    on_understood=tell if number == 0 else lambda _: None,
+                    on_step=on_step,
+                )
+            stop_if_interrupted(made)
+    model = ensemble_of(places, folder, overwrite=overwrite)
+    shutil.rmtree(work)
+    return Segmenter(model, folder)
