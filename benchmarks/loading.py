@@ -26,7 +26,9 @@ from overtile.engines.torch import best_device
 from overtile.image import Georeference, Image
 from overtile.machine import describe_processor
 from overtile.networks import fields_of
-from overtile.plan import fastest, fit_to_data
+from overtile.planning import Machine, Timing, fit
+from overtile.planning.machine import ENOUGH_S, fastest
+from overtile.presets import Wanted
 from overtile.sample import draw_sample
 from overtile.training.data import TrainingData
 
@@ -70,7 +72,7 @@ def windows_per_s(folder: Path, kept_mib: int | None, windows: int) -> float:
     settings = presets.default_settings().model_copy(update={"kept_mib": kept_mib})
     pairs = layouts.pairs(folder / "images", folder / "labels")
     data = TrainingData(pairs, settings)
-    settings = fit_to_data(settings, data.channels, len(data.meaning.names), data.shapes)
+    settings = fit(data.fingerprint, Wanted(settings, frozenset())).settings
     load = data.loader(settings, fields_of(settings.network))
     steps = max(1, windows // settings.window.batch_size)
     for place in range(COUNT):  # what is kept is made when it is first drawn from
@@ -98,10 +100,14 @@ def network_windows_per_s(folder: Path) -> tuple[float, str]:
     """What the default network trains on, augmentation included, and in which precision."""
     settings = presets.default_settings()
     data = TrainingData(layouts.pairs(folder / "images", folder / "labels"), settings)
-    settings = fit_to_data(settings, data.channels, len(data.meaning.names), data.shapes)
-    load = data.loader(settings, fields_of(settings.network))
-    chosen, step_s = fastest(settings, best_device(), lambda: next(iter(load(0, 1))))
-    return settings.window.batch_size / step_s, chosen.precision
+    settings = fit(data.fingerprint, Wanted(settings, frozenset())).settings
+    timing = Timing(
+        lambda chosen: next(iter(data.loader(chosen, fields_of(chosen.network))(0, 1))),
+        best_device(),
+    )
+    precision, layout, _ = fastest(settings, Machine.here().precision, timing)
+    settings = settings.model_copy(update={"precision": precision, "layout": layout})
+    return settings.window.batch_size / timing.step_s(settings, ENOUGH_S), precision
 
 
 def main() -> None:

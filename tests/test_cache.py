@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from overtile import layouts, presets
 from overtile.cache import Kept, Room
 from overtile.networks import fields_of
-from overtile.plan import fit_to_data
+from overtile.planning import fit
+from overtile.presets import Wanted
 from overtile.sample import draw_sample
 from overtile.training.data import TrainingData
 
@@ -73,7 +74,7 @@ def test_windows_are_the_same_whatever_is_kept(kept_mib: int | None, said: str) 
     data, whole = TrainingData(pairs, settings), TrainingData(pairs, default)
     assert re.search(said, data.memory)
     assert data.room.taken <= data.room.limit
-    fitted = fit_to_data(default, 1, 2, data.shapes)
+    fitted = fit(data.fingerprint, Wanted(default, frozenset())).settings
     fields = fields_of(fitted.network)
     for batch, expected in zip(
         data.loader(fitted, fields)(0, 2), whole.loader(fitted, fields)(0, 2), strict=True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import overtile
+import overtile.model as storage
 from overtile import networks
+from overtile.cli import main
+from overtile.cli.show import training_progress
+from overtile.image import as_image
+from overtile.io import write
 from overtile.losses import probabilities
 from overtile.model.manifest import Disparity
 from overtile.networks.renorm import BatchRenorm
@@ -26,6 +33,7 @@ from overtile.settings import (
     WindowSettings,
 )
 from overtile.step import Batch, Step
+from overtile.training import Progress
 from overtile.training.census import Census
 from overtile.training.disparity import measure_disparity, remark
 
@@ -253,3 +261,31 @@ class TestDisparity:
         (said,) = remark(Disparity(probability=0.25, training_loss=1, prediction_loss=1))
         assert "differ by 0.25 in the mean between training and prediction" in said
         assert "window.batch_size" in said
+
+
+def test_notes_are_shown_and_reported(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once in the terminal while it trains; later in every report on the model."""
+    with training_progress() as tell:
+        tell(Progress(10, 20, 0.5, 1.0, 100, ("Class 'water' has not been predicted",)))
+        tell(Progress(20, 20, 0.5, 2.0, 200))
+    assert capsys.readouterr().err.count("Class 'water' has not been predicted") == 1
+    model = storage.load(model_folder)
+    found = Disparity(probability=0.25, training_loss=1, prediction_loss=1.5)
+    amiss = {"notes": ("It went back <once>.",), "disparity": found}
+    origin = model.origin.model_copy(update=amiss)
+    storage.save(replace(model, origin=origin), tmp_path / "m")
+    assert storage.load(tmp_path / "m").origin == origin
+    image, cells = draw_sample(0, 1, (64, 72))
+    write(tmp_path / "image.png", as_image(image))
+    write(tmp_path / "label.png", as_image(cells))
+    page = tmp_path / "page.html"
+    data = [str(tmp_path / name) for name in ("m", "image.png", "label.png")]
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *data, "--report", str(page)])
+    assert not ended.value.code
+    text = page.read_text()
+    assert '<p class="note" role="note">It went back &lt;once&gt;.</p>' in text
+    assert "probabilities of training windows differ by 0.250 in the mean" in text
+    assert "(loss 1.0000 and 1.5000)" in text

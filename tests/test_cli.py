@@ -291,9 +291,7 @@ def test_ctrl_c_is_not_a_traceback(
 def test_an_interrupted_run_is_said(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import overtile.training
-
-    monkeypatch.setattr(overtile.training, "steps_for", lambda *_, **__: 100_000)
+    monkeypatch.setattr("overtile.planning.making.steps_for", lambda *_, **__: 100_000)
     data = (work / "data" / "images", work / "data" / "labels")
     options = ("--settings", work / "settings.yaml", "--minutes", 0.1)
     assert call("train", *data, "-o", tmp_path / "m", *options) == 0

@@ -12,7 +12,14 @@ from overtile import model as storage
 from overtile.cli import main
 from overtile.cli.searching import parse_fold
 from overtile.errors import SettingsError
-from overtile.settings import Settings, UNetSettings, WindowSettings, from_yaml, to_yaml
+from overtile.settings import (
+    LabelSettings,
+    Settings,
+    UNetSettings,
+    WindowSettings,
+    from_yaml,
+    to_yaml,
+)
 
 TINY = Settings(
     network=UNetSettings(padding="same", depth=1, base_channels=2, norm="batch", dropout=0),
@@ -20,6 +27,7 @@ TINY = Settings(
     border="own",
     precision="float32",
     layout="contiguous",
+    labels=LabelSettings(kind="instances"),
 )
 
 
@@ -131,7 +139,7 @@ def test_ensembles(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_tune(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = work / "tuned"
     arguments = ["tune", work / "data", "-o", found, "--settings", work / "tiny.yaml"]
-    limits = ["--minutes", 10, "--trials", 1, "--trial-minutes", 0.25, "--folds", 2]
+    limits = ["--minutes", 1000, "--trials", 1, "--trial-minutes", 0.25, "--folds", 2]
     assert call(*arguments, *limits, "--holdout", "4", "--seed", 5) == 0
     said = capsys.readouterr().out
     assert "What is tried" in said

@@ -27,7 +27,17 @@ FLOORS = [
         *("resample", "sample", "symmetry", "vectors"),
     ],
     ["augment", "losses", "networks", "tileable"],
-    ["dataset", "doctor", "engines", "layouts", "model", "plan", "pruning", "step"],
+    [
+        "dataset",
+        "doctor",
+        "engines",
+        "fingerprint",
+        "layouts",
+        "model",
+        "planning",
+        "pruning",
+        "step",
+    ],
     ["blending", "executors", "file_to_file", "journal", "prediction", "tileplan", "tiler"],
     ["evaluation"],
     ["training"],
@@ -79,7 +89,7 @@ FREE_OF_TORCH = {
         "journal",
         "evaluation",
     ),
-    *("layouts", "doctor", "pictures", "pruning", "report"),
+    *("fingerprint", "layouts", "doctor", "pictures", "pruning", "report"),
 }
 
 

@@ -18,7 +18,7 @@ import overtile
 from overtile import training
 from overtile.errors import MissingError, SettingsError
 from overtile.model import HistoryRow
-from overtile.plan import Budget
+from overtile.planning import Budget
 from overtile.training import loggers
 
 ROWS = [HistoryRow(10, 0.5, 1e-3, 1.0), HistoryRow(20, 0.25, 2e-3, 2.0)]

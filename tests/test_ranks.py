@@ -24,7 +24,7 @@ from two_processes import SMALL, STEPS
 import overtile
 from overtile import training
 from overtile.errors import DataError, MissingError, SettingsError
-from overtile.plan import Budget
+from overtile.planning import Budget
 from overtile.sample import write_sample
 from overtile.settings import UNetSettings
 from overtile.step import Step

@@ -382,7 +382,7 @@ class TestMemory:
 
 class TestPrecision:
     def test_float16_is_for_gpus(self, pictures: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(training, "best_device", lambda: torch.device("cpu"))
+        monkeypatch.setattr(training.ranks, "best_device", lambda: torch.device("cpu"))
         half = SMALL.model_copy(update={"precision": "float16"})
         with pytest.raises(
             SettingsError, match=r"precision is float16, .* on the cpu: use 'bfloat16', 'float32'"

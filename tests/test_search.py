@@ -20,7 +20,7 @@ from overtile.errors import DataError, OutputError, SettingsError
 from overtile.sample import draw_sample
 from overtile.search.folds import even_blocks, split_folds
 from overtile.search.scoring import interval
-from overtile.settings import Settings, UNetSettings, WindowSettings
+from overtile.settings import LabelSettings, Settings, UNetSettings, WindowSettings
 
 TINY = Settings(
     network=UNetSettings(padding="same", depth=1, base_channels=2, norm="batch", dropout=0),
@@ -28,6 +28,7 @@ TINY = Settings(
     border="own",
     precision="float32",
     layout="contiguous",
+    labels=LabelSettings(kind="instances"),
 )
 
 
@@ -196,20 +197,25 @@ def test_a_share_that_is_too_short_says_that_it_is_one(tmp_path: Path) -> None:
     assert "share" not in str(refused.value)
 
 
+def probabilities(folder: Path, image: Any) -> Any:
+    return overtile.load(folder, precision="float32").probabilities(image)
+
+
 def mean_of_models(folders: list[Path], image: Any) -> Any:
-    return np.mean([overtile.load(folder).probabilities(image) for folder in folders], axis=0)
+    return np.mean([probabilities(folder, image) for folder in folders], axis=0)
 
 
 def test_the_folds_models_as_one_average_their_probabilities(crossed: Any) -> None:
     result, _ = crossed
     image = drawn(5)[0][4]
-    together = overtile.load(result.folder / "ensemble")
+    together = storage.load(result.folder / "ensemble")
     folds = [result.folder / f"fold-{number}" for number in (1, 2)]
-    assert together.probabilities(image) == pytest.approx(mean_of_models(folds, image), abs=1e-5)
+    mean = mean_of_models(folds, image)
+    assert probabilities(result.folder / "ensemble", image) == pytest.approx(mean, abs=1e-5)
     # What no fold trained on is what the ensemble is scored on where nothing else is said.
-    (held,) = together.model.origin.held_out
-    assert len(together.model.origin.images) == 4
-    assert held not in together.model.origin.images
+    (held,) = together.origin.held_out
+    assert len(together.origin.images) == 4
+    assert held not in together.origin.images
 
 
 def test_folds_that_are_done_are_not_trained_again(
@@ -340,9 +346,8 @@ def test_an_ensemble_is_of_seeds_and_goes_on_after_a_kill(
     expected = storage.load(members[1]).parameters
     for name, value in alone.model.parameters.items():
         np.testing.assert_array_equal(value, expected[name])
-    assert made.probabilities(images[2]) == pytest.approx(
-        mean_of_models(members, images[2]), abs=1e-5
-    )
+    mean = mean_of_models(members, images[2])
+    assert probabilities(tmp_path / "m", images[2]) == pytest.approx(mean, abs=1e-5)
     assert made.model.origin.held_out == ("2",)
 
 

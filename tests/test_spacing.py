@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import overtile
-from overtile import io, layouts, plan
+from overtile import io, layouts
 from overtile import model as storage
 from overtile.cli import main
 from overtile.errors import DataError, SettingsError
@@ -17,6 +17,8 @@ from overtile.file_to_file import PredictOptions
 from overtile.geometry import Field
 from overtile.image import Image
 from overtile.planes import Planes
+from overtile.planning.network import strides_for
+from overtile.planning.window import VOLUME_PX, volume_sides
 from overtile.prediction import MostProbable
 from overtile.resample import PixelSize, to_pixel_size
 from overtile.sample import draw_sample
@@ -163,14 +165,12 @@ def test_a_spacing_has_a_size_for_each_axis() -> None:
 def test_coarse_and_short_axes_are_pooled_less(
     shape: tuple[int, ...], spacing: tuple[float, ...], strides: tuple[tuple[int, ...], ...]
 ) -> None:
-    assert plan.strides_for([shape], spacing, 4) == strides
+    assert strides_for(shape, spacing, 4) == strides
 
 
 def test_the_window_of_volumes_is_a_cube_in_space() -> None:
-    window = plan.default_settings().window
     fields = (Field("same", 4, 8), Field("same", 16, 32), Field("same", 16, 32))
-    made = plan._of_volumes(window, fields, [(500, 500, 500)], (4.0, 1.0, 1.0))
-    z, y, x = made.sides(3)
+    z, y, x = volume_sides((500, 500, 500), (4.0, 1.0, 1.0), fields, 0)
     assert y == x
     assert 0.7 < 4 * z / y < 1.4
-    assert z * y * x == pytest.approx(plan.VOLUME_PX, rel=0.35)
+    assert z * y * x == pytest.approx(VOLUME_PX, rel=0.35)

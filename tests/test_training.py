@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import overtile
-from overtile import jobs, layouts, plan, presets, training
+from overtile import jobs, layouts, presets, training
 from overtile.dataset import Example, Slabs, digest, prepare
 from overtile.errors import DataError, OutputError, SettingsError, SizeError
 from overtile.geometry import Field
@@ -25,6 +22,8 @@ from overtile.image import as_image
 from overtile.labels import understand
 from overtile.networks import build
 from overtile.normalise import Normalisation
+from overtile.planning import Budget
+from overtile.planning.window import volume_sides
 from overtile.sample import draw_sample
 from overtile.settings import (
     AugmentSettings,
@@ -262,9 +261,8 @@ class TestStep:
         assert window_sizes(chosen, fields).out == (5, 16, 20)
         with pytest.raises(SizeError, match=r"20 px does not fit .* are 16 and 24 px"):
             window_sizes(chosen, (fields[0], fields[2], fields[1]))
-        window = presets.default_settings().window
-        fitted = plan._of_volumes(window, fields, [(7, 300, 300), (6, 300, 100)], (1, 1, 1))
-        assert fitted.size_px == (7, 136, 136)  # sqrt(2 * 256^2 / 7) = 136.8
+        # sqrt(2 * 256^2 / 7) = 136.8
+        assert volume_sides((7, 300, 300), (1, 1, 1), fields, 0) == (7, 136, 136)
 
     @pytest.mark.parametrize(
         ("name", "kind"),
@@ -312,105 +310,6 @@ class TestStep:
         assert measure_step_s(step, batch, repeats=1) > 0
         for name, value in step.network.state_dict().items():
             assert torch.equal(value, before[name]), name
-
-
-class TestPlan:
-    def test_a_budget_is_exactly_one_thing(self) -> None:
-        with pytest.raises(
-            SettingsError, match="Expected one of minutes, steps and epochs, got none"
-        ):
-            plan.Budget()
-        with pytest.raises(SettingsError, match="got minutes and steps"):
-            plan.Budget(minutes=1, steps=1)
-        with pytest.raises(SettingsError, match="steps is 0: give a number above 0"):
-            plan.Budget(steps=0)
-
-    def test_steps_of_budgets(self) -> None:
-        facts = {"step_s": 0.5, "elapsed_s": 6.0, "labelled_px": 1000, "step_px": 300}
-        assert plan.steps_for(plan.Budget(steps=7), **facts) == 7
-        assert plan.steps_for(plan.Budget(epochs=2), **facts) == 7  # 2000 / 300, rounded up
-        in_time = plan.steps_for(plan.Budget(minutes=1), **facts)
-        step_s = 0.5 * plan.OVERHEAD
-        assert (
-            in_time * step_s + 6 + plan.FINISH_S <= 60 < (in_time + 1) * step_s + 6 + plan.FINISH_S
-        )
-        with pytest.raises(SettingsError, match=r"0\.1 minutes are too short.*Give at least 0\.3"):
-            plan.steps_for(plan.Budget(minutes=0.1), **facts)
-
-    def test_windows_shrink_to_small_images(self) -> None:
-        small = plan.fit_to_data(presets.default_settings(), 3, 5, [(60, 90), (40, 33)])
-        assert (small.network.channels, small.network.classes) == (3, 5)
-        assert small.window.size_px == 96
-        large = plan.fit_to_data(presets.default_settings(), 1, 2, [(2000, 3000)])
-        assert large.window.size_px == presets.default_settings().window.size_px
-
-    @pytest.mark.parametrize(
-        ("shape", "sides"),
-        [
-            ((60, 256, 256), (48, 48, 48)),
-            ((35, 50, 36), (40, 64, 40)),
-            ((31, 61, 57), (32, 64, 64)),  # what z leaves goes to y and x
-            ((5, 900, 900), (5, 160, 160)),
-            ((5, 900, 20), (5, 912, 20)),
-            ((5, 40, 20), (5, 40, 20)),
-        ],
-    )
-    def test_windows_of_volumes(self, shape: tuple[int, ...], sides: tuple[int, ...]) -> None:
-        """About twice the pixels of the window of planes, no side longer than the data need."""
-        default = presets.default_settings()
-        volumes = default.network.model_copy(update={"dimensions": 3})
-        fitted = plan.fit_to_data(default.model_copy(update={"network": volumes}), 1, 2, [shape])
-        assert fitted.window.size_px == sides
-        assert fitted.window.batch_size == 2
-        flat = default.window.size_px**2
-        small = all(side < need + 16 for side, need in zip(sides, shape, strict=True))
-        assert math.prod(sides) <= 2.4 * flat
-        assert math.prod(sides) >= 1.6 * flat or small
-
-    def test_the_users_windows_of_volumes_only_shrink(self) -> None:
-        default = presets.default_settings()
-        volumes = default.network.model_copy(update={"dimensions": 3})
-
-        def fit(**window: object) -> WindowSettings:
-            chosen = default.model_copy(
-                update={
-                    "network": volumes,
-                    "window": default.window.model_copy(update=window),
-                }
-            )
-            return plan.fit_to_data(chosen, 1, 2, [(20, 100, 300), (30, 70, 200)]).window
-
-        assert fit(size_px=80).size_px == (32, 80, 80)
-        assert fit(size_px=(64, 128, 64)).size_px == (32, 112, 64)
-        assert fit(batch_size=1).size_px == fit().size_px
-        assert fit(batch_size=1).batch_size == 1
-        inside = fit(edge_px=30).sides(3)
-        assert min(inside) - 60 >= 8
-
-    def test_oblong_windows_of_planes_shrink_too(self) -> None:
-        default = presets.default_settings()
-        oblong = default.window.model_copy(update={"size_px": (64, 256)})
-        fitted = plan.fit_to_data(default.model_copy(update={"window": oblong}), 1, 2, [(40, 90)])
-        assert fitted.window.size_px == (48, 96)
-
-    def test_a_window_the_network_cannot_take_is_refused(self) -> None:
-        wrong = presets.paper_settings().model_copy(update={"window": WindowSettings(size_px=570)})
-        with pytest.raises(SettingsError, match="570 px"):
-            plan.fit_to_data(wrong, 1, 2, [(600, 600)])
-
-    def test_the_fastest_is_resolved(self) -> None:
-        left_open = SMALL.model_copy(update={"precision": "auto", "layout": "auto"})
-        size = Step(build(SMALL.network), SMALL).sizes.context[0]
-        batch = (
-            torch.randn(2, 1, size, size),
-            torch.zeros(2, size, size).long(),
-            torch.ones(2, size, size),
-            torch.tensor([1, 2]),
-        )
-        chosen, step_s = plan.fastest(left_open, torch.device("cpu"), lambda: batch)
-        assert chosen.precision in {"float32", "bfloat16"}
-        assert chosen.layout in {"contiguous", "channels_last"}
-        assert step_s > 0
 
 
 class TestCalibration:
@@ -540,50 +439,11 @@ class TestRuns:
         assert model.model.origin.planned_steps > 5
 
     def test_the_clock_stops_a_run_that_is_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(training, "steps_for", lambda *_, **__: 100_000)
+        monkeypatch.setattr("overtile.planning.making.steps_for", lambda *_, **__: 100_000)
         model = overtile.train(*sample(1), minutes=0.1, settings=SMALL)
         origin = model.model.origin
         assert origin.stopped == "time"
         assert 0 < origin.steps < 100_000
-
-    def test_a_resumed_run_is_the_uninterrupted_one(self, tmp_path: Path) -> None:
-        """Killed with SIGKILL after its first checkpoint, it ends bit for bit the same."""
-        images, labels = sample(2)
-        np.save(tmp_path / "images.npy", np.stack(images))
-        np.save(tmp_path / "labels.npy", np.stack(labels))
-        script = tmp_path / "run.py"
-        script.write_text(
-            "import sys, numpy, torch, overtile\n"
-            "from overtile.settings import Settings, from_yaml\n"
-            "from overtile.training import loop\n"
-            "torch.set_num_threads(1)\n"
-            "loop.CHECKPOINT_S = 0\n"
-            "at, name, *resume = sys.argv[1:]\n"
-            "images, labels = (numpy.load(f'{at}/{n}.npy') for n in ('images', 'labels'))\n"
-            "settings = from_yaml(Settings, open(f'{at}/settings.yaml').read(), '')\n"
-            "overtile.train(images, labels, steps=130, settings=settings,\n"
-            "    output=f'{at}/{name}', resume=bool(resume))\n"
-        )
-        from overtile.settings import to_yaml
-
-        (tmp_path / "settings.yaml").write_text(to_yaml(SMALL))
-        command = [sys.executable, str(script), str(tmp_path)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run([*command, "whole"], check=True, env=environment)
-        killed = subprocess.Popen([*command, "killed"], env=environment)
-        checkpoint = tmp_path / "killed.training" / "checkpoint.ckpt"
-        while not checkpoint.exists():
-            assert killed.poll() is None, "it ended before it could be killed"
-            time.sleep(0.005)
-        killed.kill()
-        killed.wait()
-        assert not (tmp_path / "killed").exists()
-        subprocess.run([*command, "killed", "resume"], check=True, env=environment)
-        whole, resumed = (overtile.load(tmp_path / name).model for name in ("whole", "killed"))
-        assert not checkpoint.parent.exists()
-        for name, value in whole.parameters.items():
-            assert np.array_equal(value, resumed.parameters[name]), name
-        assert [row.loss for row in whole.history] == [row.loss for row in resumed.history]
 
     def test_resuming_needs_a_run_and_the_same_data(self, tmp_path: Path) -> None:
         images, labels = sample(2)
@@ -592,7 +452,7 @@ class TestRuns:
         with pytest.raises(OutputError, match="To resume, give the output of the run"):
             overtile.train(images, labels, steps=1, resume=True)
         state = training.State(tmp_path / "m", resume=False)
-        training.train(layouts.pairs(images, labels), SMALL, plan.Budget(steps=1), state=state)
+        training.train(layouts.pairs(images, labels), SMALL, Budget(steps=1), state=state)
         state.checkpoint.touch()
         with pytest.raises(DataError, match="was begun on other images"):
             overtile.train(images[:1], labels[:1], steps=1, output=tmp_path / "m", resume=True)
@@ -601,7 +461,7 @@ class TestRuns:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(training.loop, "CHECKPOINT_S", 0)
-        data, budget = layouts.pairs(*sample(1)), plan.Budget(steps=60)
+        data, budget = layouts.pairs(*sample(1)), Budget(steps=60)
         scheme = NormalisationSettings(scheme="percentiles")
         begun = SMALL.model_copy(update={"normalisation": scheme})
         state = training.State(tmp_path / "m", resume=False)

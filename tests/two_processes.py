@@ -16,7 +16,7 @@ import safetensors.numpy
 from overtile import layouts, training
 from overtile.layouts import Pairs
 from overtile.model import Model
-from overtile.plan import Budget
+from overtile.planning import Budget
 from overtile.sample import draw_sample
 from overtile.settings import (
     AugmentSettings,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from overtile.errors import OvertileError
     from overtile.file_to_file import PredictOptions
     from overtile.image import Image
-    from overtile.jobs import compare, evaluate, train
+    from overtile.jobs import compare, evaluate, plan, train
     from overtile.own_network import tiled
     from overtile.search.crossvalidation import cross_validate
     from overtile.search.ensemble import train_ensemble
@@ -41,6 +41,7 @@ __all__ = [
     "layouts",
     "load",
     "networks",
+    "plan",
     "tiled",
     "train",
     "train_ensemble",
@@ -56,6 +57,7 @@ _HOME = {
     "cross_validate": "overtile.search.crossvalidation",
     "evaluate": "overtile.jobs",
     "load": "overtile.segmenter",
+    "plan": "overtile.jobs",
     "tiled": "overtile.own_network",
     "train": "overtile.jobs",
     "train_ensemble": "overtile.search.ensemble",

@@ -125,16 +125,6 @@ def _known(target: NDArray[np.int16], dimensions: int) -> NDArray[np.bool_]:
     return np.asarray((target.min(axis=0) if target.ndim > dimensions else target) != IGNORE)
 
 
-def outputs_of(meaning: LabelMeaning, settings: PixelWeightSettings) -> int:
-    """What a network gives of each pixel: the classes, and behind them the line, if it is one."""
-    return len(meaning.names) + _has_line(meaning, settings)
-
-
-def _has_line(meaning: LabelMeaning, settings: PixelWeightSettings) -> bool:
-    own = settings.separation == "class" and settings.separation_px > 0
-    return own and meaning.kind == "instances"
-
-
 def understood(
     image: NDArray[np.generic],
     label: Label | NDArray[np.generic],
@@ -151,7 +141,7 @@ def understood(
     target, objects = meaning.class_map(label), meaning.objects(label)
     if meaning.kind == "instances":
         objects = separate_touching(objects, settings.separation_px)
-        line = len(meaning.names) if _has_line(meaning, settings) else 0
+        line = len(meaning.names) if settings.has_line(meaning.kind) else 0
         target = np.where((objects == 0) & (target > 0), line, target).astype(np.int16)
     missing = find_missing(image)
     if missing is not None:

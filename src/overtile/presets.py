@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from overtile.errors import SettingsError
 from overtile.settings import (
     NETWORK_SETTINGS,
     AugmentSettings,
+    Frozen,
     NetworkSettings,
     OptimiserSettings,
     PixelWeightSettings,
     Settings,
     WindowSettings,
+    dotted_names,
+    from_dict,
+    mapping_of,
 )
 
 CLIP_NORM = 10.0
@@ -111,3 +116,71 @@ PRESETS: dict[Preset, Callable[[str], Settings]] = {
     "paper": paper_settings,
 }
 """Name -> recipe, for a network by its name."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Settings, and which of them a person set, so that a plan keeps them.
+
+    Attributes
+    ----------
+    settings
+        All of them.
+    kept
+        Dotted names, of settings such as ``window.size_px`` or of groups such as ``network``; None:
+        all are kept.
+    """
+
+    settings: Settings
+    kept: frozenset[str] | None = None
+
+    def keeps(self, name: str) -> bool:
+        """Whether a setting, by its dotted name, is to stay as it is."""
+        if self.kept is None:
+            return True
+        parts = name.split(".")
+        return any(".".join(parts[:end]) in self.kept for end in range(1, len(parts) + 1))
+
+    @property
+    def set_one_by_one(self) -> list[str]:
+        """The settings among these names, sorted."""
+        names = sorted(self.kept or ())
+        return [name for name in names if "." in name or not _is_group(self.settings, name)]
+
+
+def names_of_network(settings: Settings) -> frozenset[str]:
+    """The settings that go with a network that is taken over, but not what the data decide."""
+    names = set(type(settings.network).model_fields) - {"channels", "classes"}
+    return frozenset({f"network.{name}" for name in names} | {"border"})
+
+
+def _is_group(settings: Settings, name: str) -> bool:
+    return isinstance(getattr(settings, name, None), Frozen)
+
+
+def read_settings(text: str, origin: str) -> Wanted:
+    """The settings of a file, which are kept; what it leaves out is the preset's, and left open.
+
+    Parameters
+    ----------
+    text
+        YAML. Its ``preset`` (by default ``default``) and ``network.name`` say what it is laid over.
+    origin
+        Names the text in an error.
+
+    Raises
+    ------
+    SettingsError
+        As `overtile.settings.from_yaml`.
+    """
+    content = mapping_of(text, origin)
+    network = content.get("network")
+    name = network.get("name", "unet") if isinstance(network, dict) else "unet"
+    preset = content.get("preset", "default")
+    if preset not in PRESETS or name not in NETWORK_SETTINGS or not isinstance(network or {}, dict):
+        return Wanted(from_dict(Settings, content, origin))  # which refuses it by its name
+    below = PRESETS[preset](name).model_dump(mode="json")
+    for key, value in content.items():
+        inside = isinstance(value, dict) and isinstance(below.get(key), dict)
+        below[key] = below[key] | value if inside else value
+    return Wanted(from_dict(Settings, below, origin), frozenset(dotted_names(content)))

@@ -83,7 +83,7 @@ class Step(nn.Module):
     network
         The network to be trained; its memory layout is changed in place.
     settings
-        Of the run, with precision and layout resolved (see `plan.fastest`).
+        Of the run, with precision and layout resolved (see `planning.machine.fastest`).
     total
         Of sums over a batch that several processes share (see `losses.loss`).
 
@@ -236,10 +236,10 @@ class Average:
         self.updates = record["updates"]
 
 
-def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:
+def measure_step_s(step: Step, batch: Batch, repeats: int = 3, enough_s: float = ENOUGH_S) -> float:
     """The median time of one training step in seconds; the network's parameters stay as they are.
 
-    A step is run once to warm up, and then `repeats` times, or fewer once `ENOUGH_S` are spent.
+    A step is run once to warm up, and then `repeats` times, or fewer once enough seconds are spent.
     Statistics that normalisation collects meanwhile are put back, and gradients are dropped.
     """
     before = {name: value.clone() for name, value in step.network.state_dict().items()}
@@ -248,7 +248,7 @@ def measure_step_s(step: Step, batch: Batch, repeats: int = 3) -> float:
         group["lr"] = 0.0
     times: list[float] = []
     with torch.random.fork_rng(devices=[batch[0].device] if batch[0].is_cuda else []):
-        while len(times) < 2 or (len(times) <= repeats and sum(times) < ENOUGH_S):
+        while len(times) < 2 or (len(times) <= repeats and sum(times) < enough_s):
             start = time.perf_counter()
             step(batch).backward()
             optimiser.step()

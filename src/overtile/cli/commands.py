@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from overtile.cli import options as given
+from overtile.cli.plancommand import plan
 from overtile.cli.tuning import tune
 
 app = typer.Typer(
@@ -69,6 +70,9 @@ def check(
         raise typer.Exit(2)
 
 
+app.command()(plan)
+
+
 @app.command()
 def train(
     images: given.DataSet,
@@ -97,6 +101,7 @@ def train(
     fold: given.Fold = None,
     folds: given.Folds = None,
     ensemble: given.Ensemble = None,
+    explain: given.Explain = False,
     resume: given.ResumeTraining = False,
     overwrite: given.Overwrite = False,
 ) -> None:
@@ -127,6 +132,8 @@ def train(
         which,
         folds,
         ensemble,
+        keep=choice.keep(chosen),
+        explain=explain,
         start=start,
         minutes=minutes,
         steps=steps,

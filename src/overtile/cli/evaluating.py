@@ -20,7 +20,7 @@ from overtile.jobs import evaluate_with
 from overtile.layouts import Pairs, bring_to
 from overtile.report import Example, ReportContent, number, write_report
 from overtile.segmenter import Segmenter
-from overtile.settings import to_yaml
+from overtile.settings import to_explained_yaml
 from overtile.text import shown
 
 EXAMPLES_SHOWN = 12
@@ -161,6 +161,12 @@ def _content(
         ("Seed", str(chosen.seed)),
         ("Versions", ", ".join(f"{name} {release}" for name, release in origin.versions.items())),
     ]
+    if model.fingerprint is not None:
+        facts += [
+            (f"Training data: {what}", value)
+            for what, value in model.fingerprint.rows()
+            if what != "normalisation"  # which stands above
+        ]
     if evaluation.best_threshold is not None:
         facts.append(("Best threshold of V_rand", f"{evaluation.best_threshold:.1f}"))
     facts.append(("Unit of distances", evaluation.unit))
@@ -172,7 +178,7 @@ def _content(
         rows=[(row.name, [row.scores[name] for name in names]) for row in evaluation.rows],
         pooled=evaluation.pooled,
         legend=segmenter.legend.pictured,
-        settings_yaml=to_yaml(chosen),
+        settings_yaml=to_explained_yaml(chosen, model.reasons),
         history=model.history,
         examples=_examples(segmenter, pairs, evaluation),
         intervals=evaluation.intervals,

@@ -111,7 +111,8 @@ Holdout = Annotated[
     ),
 ]
 Minutes = Annotated[
-    float | None, typer.Option(help="Time from start to saved model; 15 by default.")
+    float | None,
+    typer.Option(help="From start to saved model; by default 15, or the steps of --settings."),
 ]
 Recipe = Annotated[Preset, typer.Option(help="The recipe.")]
 NetworkName = Annotated[
@@ -124,7 +125,12 @@ EncoderWeights = Annotated[
         help="Where the network has an encoder: pretrained (the default), none, or a file."
     ),
 ]
-SettingsFile = Annotated[Path | None, typer.Option(help="A settings.yaml, instead of a preset.")]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A settings.yaml, as 'overtile plan' writes it; what it leaves out is chosen."
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option(

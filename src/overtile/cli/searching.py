@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from overtile.cli import STARTED
 from overtile.cli.describing import describe_classes, say_recognised
+from overtile.cli.planning import print_plan
 from overtile.cli.show import note, print_table, say, training_progress
 from overtile.cli.training import run_training
 from overtile.errors import SettingsError
 from overtile.layouts import Pairs, split
+from overtile.planning import Plan
 from overtile.report import number
 from overtile.search.crossvalidation import ENSEMBLE, cross_validate
 from overtile.search.ensemble import train_ensemble
@@ -73,6 +75,8 @@ def run_search(
     SettingsError
         An ensemble of all folds of another number than theirs; what the trainings say.
     """
+    if which == "all" or ensemble is not None:
+        options["on_plan"] = _teller(explained=options.pop("explain"))
     if which == "all":
         count = folds or FOLDS
         if ensemble not in (None, count):
@@ -91,6 +95,17 @@ def run_search(
         run_training(pairs, output, settings, holdout=left_out, **options)
         return
     run_ensemble(pairs, output, settings, members=ensemble, holdout=left_out, **options)
+
+
+def _teller(*, explained: bool) -> Callable[[Plan], None]:
+    """What says the plan that several trainings follow."""
+
+    def tell(plan: Plan) -> None:
+        if explained:
+            print_plan(plan)
+        say(f"Plan of each: {plan.describe()}")
+
+    return tell
 
 
 def run_ensemble(pairs: Pairs, output: Path, settings: Settings, **options: Any) -> None:
@@ -162,6 +177,7 @@ def run_tuning(
             settings=settings,
             started=STARTED,
             tell=say,
+            on_plan=_teller(explained=False),
             on_space=_print_space,
             on_trial=_say_trial,
             on_step=tell,

@@ -10,13 +10,15 @@ from typing import Any
 from overtile import jobs
 from overtile import model as storage
 from overtile.cli import STARTED
-from overtile.cli.changing import change
+from overtile.cli.changing import change, parse_change
 from overtile.cli.describing import describe_classes, describe_objective, say_recognised
+from overtile.cli.planning import print_plan
 from overtile.cli.show import note, say, training_progress
 from overtile.errors import SettingsError
 from overtile.layouts import Pairs
-from overtile.presets import Preset, resolve
-from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings, from_yaml
+from overtile.planning import Plan
+from overtile.presets import Preset, Wanted, names_of_network, read_settings, resolve
+from overtile.settings import NETWORK_SETTINGS, PretrainedSettings, Settings
 from overtile.training.disparity import remark
 from overtile.training.state import State
 
@@ -44,6 +46,17 @@ class Choice:
         said = (self.file, self.network, self.start, self.resumed)
         return said == (None,) * 4 and not any(text.startswith(named) for text in self.changes)
 
+    def keep(self, chosen: Settings) -> frozenset[str]:
+        """The names of the settings that these options set, for a plan to keep."""
+        names = {parse_change(text)[0] for text in self.changes}
+        if self.file is not None:
+            names |= _read(self.file).kept or set()
+        elif self.start is not None and self.network is None:
+            names |= names_of_network(chosen)
+        if self.network is not None:
+            names.add("network.name")
+        return frozenset(names)
+
 
 def find_and_choose(
     images: Path, labels: Path | None, layout: str | None, choice: Choice
@@ -68,7 +81,7 @@ def choose_settings(choice: Choice) -> Settings:
     ModelError
         The model to start from cannot be read.
     """
-    given = choice.preset if choice.file is None else _read(choice.file)
+    given = choice.preset if choice.file is None else _read(choice.file).settings
     if choice.resumed is not None and (begun := State(choice.resumed, resume=True).read()):
         begun.check_recipe(choice.preset, choice.network)
         base = begun.asked if isinstance(given, str) else given
@@ -88,7 +101,13 @@ def choose_settings(choice: Choice) -> Settings:
 
 
 def run_training(
-    pairs: Pairs, output: Path, settings: Settings, holdout: str | list[int] | None, **options: Any
+    pairs: Pairs,
+    output: Path,
+    settings: Settings,
+    holdout: str | list[int] | None,
+    *,
+    explain: bool = False,
+    **options: Any,
 ) -> None:
     """Say what will be learnt, train with a progress bar, and say what came of it.
 
@@ -102,6 +121,12 @@ def run_training(
         )
         return
     say_recognised(pairs, holdout)
+
+    def tell_plan(plan: Plan) -> None:
+        if explain:
+            print_plan(plan)
+        say(f"Plan: {plan.describe()}")
+
     with training_progress() as tell:
         made = jobs.train(
             pairs,
@@ -110,6 +135,7 @@ def run_training(
             holdout=holdout,
             started=STARTED,
             on_understood=say,
+            on_plan=tell_plan,
             on_step=tell,
             **options,
         )
@@ -141,9 +167,10 @@ def run_training(
     say(made.model.normalisation.reason)
 
 
-def _read(file: Path) -> Settings:
+def _read(file: Path) -> Wanted:
+    """What a file of settings holds."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} cannot be read as settings: {error}.") from error
-    return from_yaml(Settings, text, str(file))
+    return read_settings(text, str(file))

@@ -46,6 +46,7 @@ def tune(
         output,
         chosen,
         [str(images), *([] if labels is None else [str(labels)])],
+        keep=choice.keep(chosen),
         minutes=minutes,
         trials=trials,
         trial_minutes=trial_minutes,

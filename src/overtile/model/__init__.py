@@ -3,8 +3,9 @@
 A model is a folder::
 
     membrane.model/
-      model.yaml               format version, classes, normalisation, fields, origin, checksums
-      settings.yaml            every setting of the training run
+      model.yaml               format version, classes, normalisation, fields, origin, fingerprint
+                               of the images, checksums
+      settings.yaml            every setting of the training run, with the reasons of the plan
       parameters.safetensors   the network's parameters and stored statistics
       test.safetensors         a small window of a training image and its logits in float32
       history.csv              step, loss, learning rate and seconds along the training,
@@ -24,7 +25,7 @@ import io
 import math
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ import yaml
 from numpy.typing import NDArray
 
 from overtile.errors import ModelError, OutputError, SettingsError
+from overtile.fingerprint import Fingerprint
 from overtile.geometry import Field, Fields
 from overtile.model.manifest import (
     FORMAT,
@@ -47,7 +49,7 @@ from overtile.model.manifest import (
 )
 from overtile.normalise import Normalisation
 from overtile.resample import PixelSize
-from overtile.settings import Frozen, Settings, from_yaml, to_yaml
+from overtile.settings import Frozen, Settings, from_yaml, to_explained_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
 Read = TypeVar("Read", bound=Frozen)
@@ -95,6 +97,10 @@ class Model:
     members
         Of an ensemble: the models whose probabilities are averaged. Everything else of it is then
         the first one's, but for what `overtile.model.ensemble.combine` says; none of a plain model.
+    reasons
+        Of the settings, by their dotted names, as they were planned.
+    fingerprint
+        What the training images are like.
     """
 
     settings: Settings
@@ -110,6 +116,8 @@ class Model:
     pixel_size: PixelSize | None = None
     pruned: int | None = None
     members: tuple[Model, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
+    fingerprint: Fingerprint | None = None
 
     @property
     def has_line(self) -> bool:
@@ -147,7 +155,7 @@ def save(model: Model, folder: Path, *, overwrite: bool = False) -> None:
 def files_of(model: Model) -> dict[str, bytes]:
     """The files of a plain model, by their names in its folder."""
     files = {
-        SETTINGS: to_yaml(model.settings).encode(),
+        SETTINGS: to_explained_yaml(model.settings, model.reasons).encode(),
         PARAMETERS: safetensors.numpy.save(_plain(model.parameters)),
         TEST: safetensors.numpy.save(_plain(model.test)),
         HISTORY: _history_to_csv(model.history).encode(),
@@ -162,6 +170,8 @@ def files_of(model: Model) -> dict[str, bytes]:
         exact=model.exact,
         pixel_size=None if size is None else PixelSizeRecord(**vars(size)),
         origin=model.origin,
+        reasons=model.reasons,
+        fingerprint=model.fingerprint,
         checksums={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     files[MANIFEST] = to_yaml(manifest).encode()
@@ -248,6 +258,8 @@ def load(folder: Path) -> Model:
         history=_history_from_csv(files[HISTORY].decode()),
         levels=tuple(map(_fields, manifest.levels)),
         pixel_size=None if size is None else PixelSize(size.sizes, size.unit),
+        reasons=manifest.reasons,
+        fingerprint=manifest.fingerprint,
     )
 
 

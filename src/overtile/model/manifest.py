@@ -6,6 +6,7 @@ from typing import Literal
 
 import pydantic
 
+from overtile.fingerprint import Fingerprint
 from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.normalise import Scheme
@@ -148,3 +149,5 @@ class Manifest(Frozen):
     pixel_size: PixelSizeRecord | None
     origin: Origin
     checksums: dict[str, str]
+    reasons: dict[str, str] = pydantic.Field(default_factory=dict)
+    fingerprint: Fingerprint | None = None

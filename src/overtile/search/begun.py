@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from overtile.dataset import digest
 from overtile.errors import DataError, OutputError, SettingsError
 from overtile.layouts import Pairs
-from overtile.plan import Budget
+from overtile.planning import Budget, Plan
+from overtile.search.opening import Opened
 from overtile.settings import Frozen, Settings, from_yaml, to_yaml
 
 
@@ -19,7 +21,9 @@ class Begun(Frozen):
     Attributes
     ----------
     settings
-        That every training begins with.
+        That are asked for.
+    planned
+        That every training begins with: those, and what was planned of the others, once.
     minutes, steps, epochs
         Of each training.
     folds
@@ -27,6 +31,7 @@ class Begun(Frozen):
     """
 
     settings: Settings
+    planned: Settings
     minutes: float | None
     steps: int | None
     epochs: float | None
@@ -58,7 +63,7 @@ class Begun(Frozen):
                 "Give the same data, hold-out and folds, or start anew without --resume."
             )
         before, after = (
-            _flat(run.model_dump(mode="json", exclude={"folds"})) for run in (self, now)
+            _flat(run.model_dump(mode="json", exclude={"folds", "planned"})) for run in (self, now)
         )
         changed = [
             f"{name.removeprefix('settings.')} was {before.get(name)} and is {after.get(name)}"
@@ -94,32 +99,59 @@ def digests_of(pairs: Pairs, folds: list[list[int]]) -> tuple[dict[str, str], ..
     )
 
 
-def open_folder(record: Path, now: Begun, *, resume: bool, overwrite: bool) -> None:
+def open_folder(
+    record: Path,
+    opened: Opened,
+    parts: list[list[int]],
+    length: Budget,
+    *,
+    resume: bool,
+    overwrite: bool,
+    on_plan: Callable[[Plan], None],
+) -> Settings:
     """Make the folder of a search ready: new and with its record, or as it was left.
 
     Parameters
     ----------
     record
         The file in the folder that holds what it was begun with.
-    now
+    opened, parts, length
         What is asked for.
+    on_plan
+        Told the plan of a new search.
+
+    Returns
+    -------
+    Settings
+        That every training begins with.
 
     Raises
     ------
     OutputError
         Nothing to resume; or the folder exists, and is not to be replaced, or holds something else.
     DataError, SettingsError
-        To resume: as `Begun.check_same`.
+        To resume: as `Begun.check_same`. Otherwise what planning says.
     """
-    folder = record.parent
+    now = Begun(
+        settings=opened.settings,
+        planned=opened.settings,
+        folds=digests_of(opened.pairs, parts),
+        **vars(length),
+    )
     if resume:
-        read_begun(record).check_same(now, record)
-        return
+        before = read_begun(record)
+        before.check_same(now, record)
+        return before.planned
     check_free(record, overwrite=overwrite)
+    plan = opened.plan(length)
+    on_plan(plan)
+    planned = plan.settings.model_copy(update={"steps": None})
+    folder = record.parent
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    record.write_text(to_yaml(now))
+    record.write_text(to_yaml(now.model_copy(update={"planned": planned})))
+    return planned
 
 
 def read_begun(record: Path) -> Begun:

@@ -15,7 +15,7 @@ from overtile.layouts import Content, Pairs, select
 from overtile.model import Model
 from overtile.model.ensemble import ensemble_of
 from overtile.presets import Preset
-from overtile.search.begun import Begun, digests_of, open_folder
+from overtile.search.begun import open_folder
 from overtile.search.folds import split_folds
 from overtile.search.opening import open_data
 from overtile.search.scoring import interval, mean, score, write_csv
@@ -23,6 +23,7 @@ from overtile.search.trainings import (
     described,
     finished,
     is_begun,
+    kept,
     share_of,
     sharing,
     stop_if_interrupted,
@@ -30,6 +31,7 @@ from overtile.search.trainings import (
 from overtile.settings import Settings
 
 if TYPE_CHECKING:
+    from overtile.planning import Plan
     from overtile.training import Progress
 
 RECORD = "folds.yaml"
@@ -98,6 +100,7 @@ def cross_validate(
     epochs: float | None = None,
     holdout: str | Iterable[int] | None = None,
     settings: Preset | Settings = "default",
+    keep: Iterable[str] | None = None,
     network: str | None = None,
     start: str | Path | Model | None = None,
     labels_are: Literal["auto"] | Kind = "auto",
@@ -106,13 +109,14 @@ def cross_validate(
     overwrite: bool = False,
     started: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    on_plan: Callable[[Plan], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> CrossValidation:
     """Train a model for each fold without it, and score it there.
 
     Parameters
     ----------
-    images, labels, layout, settings, network, start, labels_are, started, on_step
+    images, labels, layout, settings, keep, network, start, labels_are, started, on_step
         As in `overtile.train`.
     output
         Folder for the models ``fold-1``, ``fold-2``, ..., the table of the folds (``folds.csv``)
@@ -133,6 +137,8 @@ def cross_validate(
         Whether an earlier cross-validation in `output` may be replaced.
     tell
         Told in sentences what comes next.
+    on_plan
+        Told the plan that all trainings follow, unless it was made before.
 
     Raises
     ------
@@ -148,15 +154,24 @@ def cross_validate(
         layout=layout,
         holdout=holdout,
         settings=settings,
+        keep=keep,
         network=network,
         start=start,
         labels_are=labels_are,
     )
     parts = split_folds(opened.pairs, folds)
     length = share_of(minutes, steps, epochs, folds)
-    begun = Begun(settings=opened.settings, folds=digests_of(opened.pairs, parts), **vars(length))
     folder = Path(output)
-    open_folder(folder / RECORD, begun, resume=resume, overwrite=overwrite)
+    with sharing(length, folds, "--minutes"):
+        planned = open_folder(
+            folder / RECORD,
+            opened,
+            parts,
+            length,
+            resume=resume,
+            overwrite=overwrite,
+            on_plan=on_plan,
+        )
     sizes = sorted({len(part) for part in parts})
     tell(
         f"{folds} folds of {' to '.join(map(str, sizes[:: len(sizes) - 1 or 1]))} images, and a "
@@ -174,7 +189,8 @@ def cross_validate(
                     opened.whole,
                     **vars(length),
                     holdout=opened.without(part),
-                    settings=opened.settings,
+                    settings=planned,
+                    keep=kept(planned),
                     start=start,
                     output=place,
                     resume=is_begun(place),

@@ -15,12 +15,13 @@ from overtile.layouts import Content, Pairs
 from overtile.model import Model
 from overtile.model.ensemble import ensemble_of
 from overtile.presets import Preset
-from overtile.search.begun import Begun, digests_of, open_folder
+from overtile.search.begun import open_folder
 from overtile.search.opening import open_data
 from overtile.search.trainings import (
     described,
     finished,
     is_begun,
+    kept,
     share_of,
     sharing,
     stop_if_interrupted,
@@ -29,6 +30,7 @@ from overtile.segmenter import Segmenter
 from overtile.settings import Settings
 
 if TYPE_CHECKING:
+    from overtile.planning import Plan
     from overtile.training import Progress
 
 RECORD = "members.yaml"
@@ -46,6 +48,7 @@ def train_ensemble(
     epochs: float | None = None,
     holdout: str | Iterable[int] | None = None,
     settings: Preset | Settings = "default",
+    keep: Iterable[str] | None = None,
     network: str | None = None,
     start: str | Path | Model | None = None,
     labels_are: Literal["auto"] | Kind = "auto",
@@ -53,13 +56,14 @@ def train_ensemble(
     overwrite: bool = False,
     started: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    on_plan: Callable[[Plan], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
 ) -> Segmenter:
     """A segmenter of several models, trained with one seed after the other, that averages them.
 
     Parameters
     ----------
-    images, labels, layout, holdout, settings, network, start, labels_are, started, on_step
+    images, labels, layout, holdout, settings, keep, network, start, labels_are, started, on_step
         As in `overtile.train`.
     output
         Folder to save it to. While training goes on, models lie in ``NAME.members`` beside it.
@@ -76,6 +80,8 @@ def train_ensemble(
         Whether a model that `output` holds, and what another run left beside it, may be replaced.
     tell
         Told in sentences what comes next.
+    on_plan
+        Told the plan that all trainings follow, unless it was made before.
 
     Raises
     ------
@@ -94,6 +100,7 @@ def train_ensemble(
         layout=layout,
         holdout=left_out,
         settings=settings,
+        keep=keep,
         network=network,
         start=start,
         labels_are=labels_are,
@@ -101,13 +108,20 @@ def train_ensemble(
     length = share_of(minutes, steps, epochs, members)
     folder = Path(output)
     storage.check_replaceable(folder, overwrite=overwrite)
-    images_of_all = digests_of(opened.pairs, [list(range(len(opened.pairs)))])
-    begun = Begun(settings=opened.settings, folds=images_of_all, **vars(length))
     work = folder.with_name(f"{folder.name}.members")
-    open_folder(work / RECORD, begun, resume=resume, overwrite=overwrite)
+    with sharing(length, members, "--minutes"):
+        planned = open_folder(
+            work / RECORD,
+            opened,
+            [list(range(len(opened.pairs)))],
+            length,
+            resume=resume,
+            overwrite=overwrite,
+            on_plan=on_plan,
+        )
     places = [work / f"member-{number}" for number in range(1, members + 1)]
     for number, place in enumerate(places):
-        seed, done = opened.settings.seed + number, finished(place)
+        seed, done = planned.seed + number, finished(place)
         said = "trained before" if done else f"{described(length)} with the seed {seed}"
         tell(f"Model {number + 1} of {members}: {said}.")
         if done is None:
@@ -116,7 +130,8 @@ def train_ensemble(
                     opened.whole,
                     **vars(length),
                     holdout=left_out,
-                    settings=opened.settings.model_copy(update={"seed": seed}),
+                    settings=planned.model_copy(update={"seed": seed}),
+                    keep=kept(planned),
                     start=start,
                     output=place,
                     resume=is_begun(place),

@@ -12,6 +12,7 @@ from overtile import jobs, layouts, presets
 from overtile.labels import Kind, told, understand
 from overtile.layouts import Content, Pairs
 from overtile.model import Model
+from overtile.planning import Budget, Plan
 from overtile.presets import Preset
 from overtile.search.space import changed
 from overtile.settings import Settings
@@ -30,17 +31,30 @@ class Opened:
     settings
         A preset's or a user's, with the kind of all labels, so that no fold takes its own for
         another.
+    keep
+        Names of those of them that no plan may change; None for all.
     """
 
     pairs: Pairs
     whole: Pairs
     places: list[int]
     settings: Settings
+    keep: frozenset[str] | None
 
     def without(self, part: list[int]) -> list[int]:
         """Where those are among all that are held out beside a part of the others."""
         trained = set(self.places) - {self.places[place] for place in part}
         return [place for place in range(len(self.whole)) if place not in trained]
+
+    def plan(self, length: Budget) -> Plan:
+        """The plan of one training, for all to follow: models with one field can be averaged."""
+        return jobs.plan(
+            self.whole,
+            **vars(length),
+            holdout=self.without([]) or None,
+            settings=self.settings,
+            keep=self.keep,
+        )
 
 
 def open_data(
@@ -50,19 +64,19 @@ def open_data(
     layout: str | None,
     holdout: str | Iterable[int] | None,
     settings: Preset | Settings,
+    keep: Iterable[str] | None,
     network: str | None,
     start: str | Path | Model | None = None,
     labels_are: Literal["auto"] | Kind = "auto",
 ) -> Opened:
     """What `jobs.train` would train on, and with which settings; raises as it does."""
     earlier = storage.load(Path(start)) if isinstance(start, str | Path) else start
-    is_open = not isinstance(settings, Settings) and network is None and earlier is None
-    chosen = presets.resolve(settings, network, earlier.settings if earlier else None)
+    wanted, is_open = jobs.choose(settings, keep, network, earlier, labels_are)
+    chosen = wanted.settings
     pairs = jobs.find_pairs(images, labels, layout, None if is_open else chosen.network.dimensions)
     if is_open and pairs.dimensions == 3:
-        chosen = presets.resolve(settings, jobs.VOLUME_NETWORK)
-    if labels_are != "auto":
-        chosen = changed(chosen, {"labels.kind": labels_are})
+        volumes = presets.resolve(chosen.preset, jobs.VOLUME_NETWORK)
+        chosen = volumes.model_copy(update={"labels": chosen.labels})
     whole = layouts.drawn_as(pairs, chosen.labels.kind)
     inner, _ = layouts.split(whole, holdout)
     if chosen.labels.kind == "auto":
@@ -72,4 +86,4 @@ def open_data(
         chosen = changed(chosen, {"labels.kind": meaning.kind})
     kept = set(map(id, inner))
     places = [place for place, pair in enumerate(whole) if id(pair) in kept]
-    return Opened(inner, whole, places, chosen)
+    return Opened(inner, whole, places, chosen, wanted.kept)

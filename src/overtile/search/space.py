@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,20 +105,3 @@ def changed(settings: Settings, values: Mapping[str, Value | str]) -> Settings:
         group, key = name.split(".")
         content[group][key] = value
     return from_dict(Settings, content, "tuning")
-
-
-def commented(yaml: str, reasons: dict[str, str], head: Sequence[str]) -> str:
-    """YAML of settings with a reason behind each of some of them, and sentences before all."""
-    lines, groups = [f"# {line}" for line in head], list[tuple[int, str]]()
-    for line in yaml.splitlines():
-        key, colon, _ = line.strip().partition(":")
-        indent = len(line) - len(line.lstrip())
-        while groups and groups[-1][0] >= indent:
-            groups.pop()
-        if not colon or key.startswith("- "):
-            lines.append(line)
-            continue
-        groups.append((indent, key))
-        reason = reasons.get(".".join(name for _, name in groups))
-        lines.append(f"{line}  # {reason}" if reason else line)
-    return "\n".join(lines) + "\n"

@@ -9,8 +9,9 @@ from pathlib import Path
 import overtile.model as storage
 from overtile import jobs
 from overtile.errors import OutputError, SettingsError
-from overtile.plan import Budget
+from overtile.planning import Budget
 from overtile.segmenter import Segmenter, load
+from overtile.settings import Settings, dotted_names
 
 
 def share_of(
@@ -32,6 +33,12 @@ def described(length: Budget) -> str:
     """How long a training lasts."""
     ((unit, number),) = ((unit, n) for unit, n in vars(length).items() if n is not None)
     return f"{number:.3g} {unit}" if unit == "minutes" else f"{number:g} {unit}"
+
+
+def kept(settings: Settings) -> frozenset[str]:
+    """What no plan of a single training may change: all but what its own images and time say."""
+    names = dotted_names(settings.model_dump(mode="json"))
+    return frozenset(names) - {"network.channels", "network.classes", "steps"}
 
 
 @contextmanager

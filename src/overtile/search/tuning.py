@@ -14,18 +14,19 @@ from overtile import jobs
 from overtile.errors import SettingsError, optional
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs, select
-from overtile.plan import Budget
+from overtile.planning import Budget
 from overtile.presets import Preset
-from overtile.search.begun import Begun, digests_of, open_folder, read_begun
+from overtile.search.begun import open_folder, read_begun
 from overtile.search.folds import split_folds
 from overtile.search.opening import Opened, open_data
 from overtile.search.scoring import main_score, mean, score, write_csv
-from overtile.search.space import Tried, Value, changed, commented, space_around
+from overtile.search.space import Tried, Value, changed, space_around
 from overtile.search.study import Limits, Objective, Study, Trial
-from overtile.search.trainings import described, sharing, stop_if_interrupted
-from overtile.settings import Settings, to_yaml
+from overtile.search.trainings import described, kept, sharing, stop_if_interrupted
+from overtile.settings import Settings, to_explained_yaml
 
 if TYPE_CHECKING:
+    from overtile.planning import Plan
     from overtile.training import Progress
 
 RECORD = "tune.yaml"
@@ -79,12 +80,14 @@ def tune(
     layout: str | None = None,
     holdout: str | Iterable[int] | None = None,
     settings: Preset | Settings = "default",
+    keep: Iterable[str] | None = None,
     network: str | None = None,
     labels_are: Literal["auto"] | Kind = "auto",
     resume: bool = False,
     overwrite: bool = False,
     started: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    on_plan: Callable[[Plan], None] = lambda _: None,
     on_space: Callable[[Sequence[Tried]], None] = lambda _: None,
     on_trial: Callable[[Trial], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
@@ -97,7 +100,7 @@ def tune(
 
     Parameters
     ----------
-    images, labels, layout, settings, network, labels_are, started, on_step
+    images, labels, layout, settings, keep, network, labels_are, started, on_step
         As in `overtile.train`.
     output
         Folder for ``settings.yaml``, the best so far, ``trials.csv``, and what is needed to resume.
@@ -119,6 +122,8 @@ def tune(
         Whether to go on with an earlier study in `output`, or to replace it.
     tell
         Told in sentences what comes next.
+    on_plan
+        Told the plan that all trainings follow, unless it was made before.
     on_space, on_trial
         Told what is tried, and every trial that ended.
 
@@ -140,6 +145,7 @@ def tune(
         layout=layout,
         holdout=holdout,
         settings=settings,
+        keep=keep,
         network=network,
         labels_are=labels_are,
     )
@@ -148,11 +154,19 @@ def tune(
     length = _length(minutes, trials, trial_minutes, trial_steps, len(parts))
     if resume and trial_minutes is None and trial_steps is None:
         length = read_begun(folder / RECORD).length
-    begun = Begun(settings=opened.settings, folds=digests_of(opened.pairs, parts), **vars(length))
-    space = space_around(opened.settings)
     optional("optuna", "tune")  # before anything is replaced
-    open_folder(folder / RECORD, begun, resume=resume, overwrite=overwrite)
-    study = Study(folder / JOURNAL, space, opened.settings.seed)
+    with sharing(length, len(parts), "--trial-minutes"):
+        planned = open_folder(
+            folder / RECORD,
+            opened,
+            parts,
+            length,
+            resume=resume,
+            overwrite=overwrite,
+            on_plan=on_plan,
+        )
+    space = space_around(planned)
+    study = Study(folder / JOURNAL, space, planned.seed)
     tell(
         f"Up to {minutes:g} minutes; each trial trains on {len(parts)} folds of "
         f"{len(opened.pairs)} images, {described(length)} each, and is given up after a fold where "
@@ -160,15 +174,15 @@ def tune(
     )
     on_space(space)
 
-    def keep(trial: Trial) -> None:
-        _write(folder, study, space, opened.settings)
+    def ended_one(trial: Trial) -> None:
+        _write(folder, study, space, planned)
         on_trial(trial)
 
     spent = time.monotonic() - started
     ended = study.run(
-        _objective(opened, parts, length, on_step),
+        _objective(opened, planned, parts, length, on_step),
         Limits(60 * minutes - spent, trials, len(parts), 60 * (length.minutes or 0)),
-        keep,
+        ended_one,
     )
     best = study.best
     if best is None:
@@ -179,7 +193,7 @@ def tune(
             f"trainings of {described(length)} each, and their scoring. Give more --minutes, or "
             "less --trial-minutes."
         )
-    found = _write(folder, study, space, opened.settings)
+    found = _write(folder, study, space, planned)
     return Tuning(found, best, tuple(study.trials), study.importances(), ended)
 
 
@@ -209,16 +223,25 @@ def _length(
 
 
 def _objective(
-    opened: Opened, parts: list[list[int]], length: Budget, on_step: Callable[[Progress], None]
+    opened: Opened,
+    base: Settings,
+    parts: list[list[int]],
+    length: Budget,
+    on_step: Callable[[Progress], None],
 ) -> Objective:
     """Training without each part in turn, and the score on it."""
 
     def objective(values: dict[str, Value]) -> Iterator[tuple[str, float]]:
-        settings = changed(opened.settings, values)
+        settings = changed(base, values)
         for part in parts:
             with sharing(length, len(parts), "--trial-minutes"):
                 segmenter = jobs.train(
-                    opened.pairs, **vars(length), holdout=part, settings=settings, on_step=on_step
+                    opened.pairs,
+                    **vars(length),
+                    holdout=part,
+                    settings=settings,
+                    keep=kept(settings),
+                    on_step=on_step,
                 )
             stop_if_interrupted(segmenter)
             yield main_score(score(segmenter, select(opened.pairs, part)))
@@ -249,7 +272,8 @@ def _write(folder: Path, study: Study, space: Sequence[Tried], base: Settings) -
         for tried in space
         if best.values[tried.name] != tried.default
     }
-    text = commented(to_yaml(settings), reasons, _head(best, trials, space))
+    head = [f"# {line}\n" for line in _head(best, trials, space)]
+    text = "".join(head) + to_explained_yaml(settings, reasons)
     fresh = folder / f"{BEST}.fresh"
     fresh.write_text(text)
     fresh.replace(folder / BEST)
@@ -277,7 +301,7 @@ def _head(best: Trial, trials: Sequence[Trial], space: Sequence[Tried]) -> list[
 def _reason(tried: Tried, best: Trial, trials: Sequence[Trial]) -> str:
     """Why a setting is changed: the scores of complete trials with the value, and without."""
     complete = [trial for trial in trials if trial.state == "complete"]
-    was = f"was {tried.default:g}"
+    was = f"Was {tried.default:g}"
     if tried.is_range:
         middle = statistics.median(trial.score for trial in complete)
         upper = [trial.values[tried.name] for trial in complete if trial.score >= middle]

@@ -10,7 +10,15 @@ from overtile.settings.fcn import FCNSettings
 from overtile.settings.labels import LabelKind, LabelSettings, NamedClass
 from overtile.settings.networks import ConvolutionSettings, NetworkSettings, Padding
 from overtile.settings.patchnet import PatchNetSettings
-from overtile.settings.reading import Frozen, from_dict, from_yaml, to_yaml
+from overtile.settings.reading import (
+    Frozen,
+    dotted_names,
+    from_dict,
+    from_yaml,
+    mapping_of,
+    to_explained_yaml,
+    to_yaml,
+)
 from overtile.settings.run import (
     Activation,
     Layout,
@@ -55,7 +63,10 @@ __all__ = [
     "UNetPlusPlusSettings",
     "UNetSettings",
     "WindowSettings",
+    "dotted_names",
     "from_dict",
     "from_yaml",
+    "mapping_of",
+    "to_explained_yaml",
     "to_yaml",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -18,10 +21,57 @@ class Frozen(BaseModel):
 
 T = TypeVar("T", bound=Frozen)
 
+COMMENT_WIDTH = 94
+
 
 def to_yaml(settings: Frozen) -> str:
     """Settings as YAML text, in the order of their definition."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def dotted_names(content: dict[str, Any]) -> Iterator[str]:
+    """The names of settings, such as ``window.size_px``, in their order."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from (f"{name}.{key}" for key in value)
+        else:
+            yield name
+
+
+def to_explained_yaml(settings: Frozen, reasons: Mapping[str, str]) -> str:
+    """Settings as YAML text, the reason of each as a comment above it.
+
+    Parameters
+    ----------
+    settings
+        A group that holds settings and groups of them.
+    reasons
+        By the dotted name of the setting, such as ``window.size_px``.
+    """
+    lines: list[str] = []
+    for name, value in settings.model_dump(mode="json").items():
+        if not isinstance(value, dict):
+            lines += [*_comment(reasons.get(name), ""), _line(name, value)]
+            continue
+        lines += [*_comment(reasons.get(name), ""), f"{name}:"]
+        for key, inner in value.items():
+            lines += _comment(reasons.get(f"{name}.{key}"), "  ")
+            lines.append(textwrap.indent(_line(key, inner), "  "))
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: Any) -> str:
+    """A setting on a line of its own, lists and all."""
+    flow = isinstance(value, list | dict)
+    text = yaml.safe_dump(value if flow else {name: value}, default_flow_style=flow, width=math.inf)
+    return f"{name}: {text.rstrip()}" if flow else text.rstrip("\n")
+
+
+def _comment(reason: str | None, indent: str) -> list[str]:
+    """Lines of a comment; what YAML could not read in one becomes a question mark."""
+    words = " ".join((reason or "").split())
+    plain = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return [f"{indent}# {line}" for line in textwrap.wrap(plain, COMMENT_WIDTH)]
 
 
 def from_yaml(kind: type[T], text: str, origin: str) -> T:
@@ -32,13 +82,24 @@ def from_yaml(kind: type[T], text: str, origin: str) -> T:
     SettingsError
         Not YAML, not a mapping, a key that does not exist, a value out of range, or a clash.
     """
+    return from_dict(kind, mapping_of(text, origin), origin)
+
+
+def mapping_of(text: str, origin: str) -> dict[str, Any]:
+    """What YAML text holds, not looked at yet.
+
+    Raises
+    ------
+    SettingsError
+        Not YAML, or not a mapping.
+    """
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{origin} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{origin} holds no settings: expected 'key: value' lines.")
-    return from_dict(kind, content, origin)
+    return content
 
 
 def from_dict(kind: type[T], content: dict[str, Any], origin: str) -> T:

@@ -45,6 +45,14 @@ class PixelWeightSettings(Frozen):
     separation_px: Annotated[int, Field(ge=0, le=15)] = 2
     separation: Literal["background", "class"] = "background"
 
+    def has_line(self, kind: str) -> bool:
+        """Whether the network gives one output more than there are classes, for the line.
+
+        `kind` is that of the labels: only objects touch.
+        """
+        own = self.separation == "class" and self.separation_px > 0
+        return own and kind == "instances"
+
 
 class NormalisationSettings(Frozen):
     """How intensities become what a network takes; it is measured over the training images.
@@ -240,6 +248,8 @@ class Settings(Frozen):
     kept_mib
         What decoded images, with their targets and weights, may take of the memory, in MiB; by
         default half of what is free. Others are read again for every window.
+    steps
+        How long to train, where no time, steps or epochs are given; a plan sets it.
     seed
         Of everything random: data are a function of (seed, step, index).
     """
@@ -262,6 +272,7 @@ class Settings(Frozen):
     layout: Literal["auto"] | Layout = "auto"
     memory_saving: bool = False
     kept_mib: Annotated[int, Field(ge=0)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

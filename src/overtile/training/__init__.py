@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,9 +16,12 @@ from overtile.errors import SettingsError
 from overtile.layouts import Pairs
 from overtile.model import Arrays, Model
 from overtile.networks import Network
-from overtile.plan import FINISH_S, Budget, fastest, fit_to_data, let_overlap, steps_for
+from overtile.planning import FINISH_S, Budget, Plan
+from overtile.planning.machine import Machine, Timing
+from overtile.planning.making import fit, make_plan
+from overtile.presets import Wanted
 from overtile.settings import Settings
-from overtile.step import Batch, Step, window_sizes
+from overtile.step import Batch, Step
 from overtile.training.census import Census
 from overtile.training.data import TrainingData
 from overtile.training.disparity import BATCHES, measure_disparity, remark
@@ -31,7 +33,7 @@ from overtile.training.recovery import diverged
 from overtile.training.state import Run, State
 from overtile.training.transfer import start_from
 
-__all__ = ["Progress", "State", "train"]
+__all__ = ["Progress", "State", "plan", "train"]
 
 LATE = 1.02
 """The clock stops a run this much behind its budget: the planned steps may end a little late."""
@@ -42,11 +44,13 @@ def train(
     settings: Settings,
     budget: Budget,
     *,
+    keep: frozenset[str] | None = None,
     held_out: tuple[str, ...] = (),
     start: tuple[str, Arrays] | None = None,
     state: State | None = None,
     started: float | None = None,
     on_understood: Callable[[str], None] = lambda _: None,
+    on_plan: Callable[[Plan], None] = lambda _: None,
     on_step: Callable[[Progress], None] = lambda _: None,
     ranks: Ranks | None = None,
     loggers: Sequence[str] = (),
@@ -61,6 +65,9 @@ def train(
         A preset's or a user's; what is left open in them is decided here, and stands in the model.
     budget
         Minutes, steps or epochs. Minutes become a number of steps, once, from the measured speed.
+    keep
+        Dotted names of the settings that are kept as they are; the others of the default preset
+        are planned. By default all are kept.
     held_out
         Names of images kept for evaluation, to be recorded in the model.
     start
@@ -71,6 +78,8 @@ def train(
         When the time budget began, on the clock of `time.monotonic`; by default now.
     on_understood
         Told what the labels mean, and what is kept in memory, before anything that takes long.
+    on_plan
+        Told the plan of a new run, before its first step.
     on_step
         Told every few steps how far training is.
     ranks
@@ -99,12 +108,14 @@ def train(
     ranks.check_same(data.digests | {f"label of {k}": v for k, v in data.label_digests.items()})
     tell(f"{data.meaning.reason} {data.memory}")
     if begun is None:
-        network, begun = _begin(data, settings, budget, start, ranks, started)
+        wanted = Wanted(settings, keep)
+        network, begun = _begin(data, wanted, budget, start, ranks, started, on_plan)
         if state is not None and ranks.is_first:
             state.begin(begun)
         ranks.wait()  # else one might take an earlier run's checkpoint for its own
     else:
         begun.check_data(data.digests, data.label_digests)
+        data.weigh_by(begun.settings.pixel_weight)
         network = networks.build(begun.settings.network, begun.settings.seed)
     deadline = time.monotonic() + _seconds(begun.minutes) - begun.spent_s
     data.normalise_for(network)
@@ -126,7 +137,8 @@ def train(
         loggers=made,
     )
     # Windows of steps that never were: any will do, as long as they are the same for a resumed run.
-    unseen = itertools.islice(load(steps, 2 * steps), BATCHES)
+    count = min(BATCHES, 1 + result.steps // 50)  # at most a fiftieth of the time
+    unseen = itertools.islice(load(steps, steps + count), count)
     batches = (_to(ranks.device, batch) for batch in unseen)
     disparity = measure_disparity(step, result.parameters, batches)
 
@@ -137,7 +149,8 @@ def train(
             "notes": (*result.notes, *remark(disparity)),
             "disparity": disparity,
         }
-        return replace(model, origin=model.origin.model_copy(update=more))
+        origin = model.origin.model_copy(update=more)
+        return replace(model, origin=origin, reasons=begun.reasons, fingerprint=data.fingerprint)
 
     model = ranks.from_first(finish)
     if not np.isfinite(model.test["logits"]).all():
@@ -146,41 +159,70 @@ def train(
     return model
 
 
+def plan(
+    pairs: Pairs,
+    settings: Settings,
+    budget: Budget,
+    *,
+    keep: frozenset[str] | None = None,
+    started: float | None = None,
+    on_understood: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """The plan that `train` would follow; parameters and errors as there, nothing is trained."""
+    started, ranks = time.monotonic() if started is None else started, Ranks()
+    data = TrainingData(pairs, settings)
+    on_understood(f"{data.meaning.reason} {data.memory}")
+    _check_precision(settings, ranks.device)
+    return _plan(data, Wanted(settings, keep), budget, ranks, started)
+
+
 def _begin(
     data: TrainingData,
-    settings: Settings,
+    wanted: Wanted,
     budget: Budget,
     start: tuple[str, Arrays] | None,
     ranks: Ranks,
     started: float,
+    on_plan: Callable[[Plan], None],
 ) -> tuple[Network, Run]:
     """A new network, and the run that is to train it, the same in all processes."""
-    asked = settings
-    _check_precision(settings, ranks.device)
-    settings = fit_to_data(settings, data.channels, data.outputs, data.shapes, data.spacing)
-    if data.meaning.kind == "multilabel":
-        settings = let_overlap(settings)
-    ranks.check_batch(settings.window.batch_size)
-    network, reuse = networks.build(settings.network, settings.seed), None
-    # Before anything that takes long, for what they read may be missing.
-    if start is not None:
-        reuse = str(start_from(network, start[1], start[0]))
-    elif ranks.is_first:
-        network.start()
+    _check_precision(wanted.settings, ranks.device)
+    # Before anything that takes long, for what the network begins with may be missing.
+    draft = fit(data.fingerprint, wanted).settings
+    ranks.check_batch(draft.window.batch_size)
+    network, reuse = _first(draft, start, ranks)
+    made = _plan(data, wanted, budget, ranks, started)
+    settings = made.settings
+    if settings.network != draft.network:
+        network, reuse = _first(settings, start, ranks)
     ranks.start_alike(network)
-    settings, steps = _plan(data, network, settings, budget, ranks, started)
+    if ranks.is_first:
+        on_plan(made)
     begun = Run(
-        asked=asked,
+        asked=wanted.settings,
         settings=settings,
-        steps=steps,
+        steps=made.steps,
         minutes=budget.minutes,
         epochs=budget.epochs,
         spent_s=time.monotonic() - started,
         images=data.digests,
         labels=data.label_digests,
         started_from=reuse,
+        reasons=made.reasons,
     )
     return network, ranks.broadcast(begun)
+
+
+def _first(
+    settings: Settings, start: tuple[str, Arrays] | None, ranks: Ranks
+) -> tuple[Network, str | None]:
+    """A network as it is before the first step, and what it has from an earlier model."""
+    network = networks.build(settings.network, settings.seed)
+    if start is not None:
+        return network, str(start_from(network, start[1], start[0]))
+    if ranks.is_first:
+        network.start()
+    return network, None
 
 
 def _check_precision(settings: Settings, device: torch.device) -> None:
@@ -203,38 +245,25 @@ def _seconds(minutes: float | None) -> float:
     return 60 * minutes * LATE - FINISH_S if minutes else math.inf
 
 
-def _plan(
-    data: TrainingData,
-    network: Network,
-    settings: Settings,
-    budget: Budget,
-    ranks: Ranks,
-    started: float,
-) -> tuple[Settings, int]:
-    """Settings with precision and layout measured, and the number of steps.
+def _plan(data: TrainingData, wanted: Wanted, budget: Budget, ranks: Ranks, started: float) -> Plan:
+    """The plan for these data here, measured on windows of them.
 
-    Of several processes all measure at once. Precision and layout are those of the first one, the
-    time of a step that of the slowest, and the exchange of gradients comes on top.
+    Of several processes all measure at once, as they will train. The plan is that of the first
+    one, with the steps of the slowest, on top of which the exchange of gradients comes.
     """
-    fields, device = networks.fields_of(settings.network), ranks.device
-    load = data.loader(settings, fields, ranks.number, ranks.count)
+    data.weigh_by(fit(data.fingerprint, wanted).settings.pixel_weight)
 
-    def next_batch() -> Batch:
-        return _to(device, next(iter(load(0, 1))))
+    def next_batch(settings: Settings) -> Batch:
+        fields = networks.fields_of(settings.network)
+        slabs, target, weight, seeds = next(
+            iter(data.loader(settings, fields, ranks.number, ranks.count)(0, 1))
+        )
+        return slabs, target, weight, seeds
 
-    settings, step_s = fastest(settings, device, next_batch)
-    loads = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        next_batch()
-        loads.append(time.perf_counter() - begin)
-    step_s = ranks.most(step_s + statistics.median(loads))
-    step_s = settings.window.accumulate * step_s + ranks.exchange_s(network)
-    steps = steps_for(
-        budget,
-        step_s=step_s,
-        elapsed_s=ranks.most(time.monotonic() - started),
-        labelled_px=int(data.labelled_px.sum()),
-        step_px=settings.window.step_size * window_sizes(settings, fields).counted_px,
-    )
-    return ranks.broadcast(settings), steps
+    timing = Timing(next_batch, ranks.device)
+    made = make_plan(data.fingerprint, Machine.here(), budget, wanted, timing, started)
+    if ranks.count == 1:
+        return made
+    own_s, made = made.step_s, ranks.broadcast(made)
+    slowest = ranks.most(own_s) + ranks.exchange_s(networks.build(made.settings.network))
+    return made.slowed(slowest) if budget.minutes is not None else made

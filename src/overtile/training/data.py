@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,12 +20,12 @@ from overtile.dataset import (
     Example,
     Slabs,
     digest,
-    outputs_of,
     understood,
     weigh,
     weights_of_classes,
 )
 from overtile.errors import DataError
+from overtile.fingerprint import Look
 from overtile.geometry import Fields
 from overtile.labels import Label, told, understand
 from overtile.layouts import Pair, Pairs, check_pair
@@ -34,7 +34,7 @@ from overtile.networks import Network
 from overtile.normalise import Normalisation
 from overtile.normalise.choice import choose_normalisation
 from overtile.rareclasses import ClassPixels, RareWindows, find_classes, kept_px
-from overtile.settings import NormalisationSettings, Settings
+from overtile.settings import NormalisationSettings, PixelWeightSettings, Settings
 from overtile.step import window_sizes
 from overtile.tileplan import mebibytes
 
@@ -93,13 +93,16 @@ class TrainingData:
     meaning, normalisation
         Of the labels, and of the intensities.
     outputs
-        What the network is to give of each pixel: see `overtile.dataset.outputs_of`.
+        What the network is to give of each pixel: the classes, and a line between objects, if it is
+        to be one.
     examples, normalisations
         Of each image.
     shapes, labelled_px, areas_px
         Of each image; of all objects one after the other.
     spacing
         The median size of a pixel along each axis, if all images state one.
+    fingerprint
+        What all of it is like.
     pixel_size
         What the images were brought to.
     digests
@@ -125,32 +128,46 @@ class TrainingData:
         )
         weighing = settings.pixel_weight
 
+        look = Look(self.meaning)
+
         def make_case(place: int) -> Case:
             one = read.take(place)
-            return understood(one.image, one.label, self.meaning, weighing)
+            case = understood(one.image, one.label, self.meaning, weighing)
+            if len(look.shapes) == place:  # and not one that is read again, for want of memory
+                separated = self.meaning.kind == "instances"
+                drawn = self.meaning.objects(one.label) if separated else case.objects
+                classes = len(self.meaning.names)  # behind which is the line, part of objects
+                target = np.where(case.target < classes, case.target, 1)
+                look.add(case.image, target, drawn, case.objects)
+            return case
 
-        cases = Kept(len(pairs), make_case, _size, self.room)
-        labelled_px, areas = [], []
-        self.outputs = outputs_of(self.meaning, weighing)
-        counts = np.zeros(self.outputs, np.int64)
+        cases = self._cases = Kept(len(pairs), make_case, _size, self.room)
+        labelled_px = []
+        self.outputs = len(self.meaning.names) + weighing.has_line(self.meaning.kind)
+        self._counts = np.zeros(self.outputs, np.int64)
 
         def seen() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-            nonlocal counts
             for case in cases:
-                counts += case.count_classes(len(counts))
+                self._counts += case.count_classes(len(self._counts))
                 labelled_px.append(np.count_nonzero(case.labelled))
-                areas.append(case.areas_px)
                 yield case.image, case.foreground
 
         self.normalisation = choose_normalisation(
             seen(), settings.normalisation, pairs.hints.modalities
         )
         self._is_open = settings.normalisation == NormalisationSettings()
-        of_class = weights_of_classes(counts, self.meaning, weighing)
-        self.labelled_px, self.areas_px = np.array(labelled_px), np.concatenate(areas)
+        self.labelled_px, self.areas_px = np.array(labelled_px), np.concatenate(look.areas)
+        self.fingerprint = look.fingerprint(
+            len(pairs.groups), self.spacing, self.normalisation.reason
+        )
+        self.weigh_by(weighing)
+
+    def weigh_by(self, weighing: PixelWeightSettings) -> None:
+        """Set how much pixels weigh; before the first window is drawn, for it costs most."""
+        of_class = weights_of_classes(self._counts, self.meaning, weighing)
         self.examples = Kept(
-            len(pairs),
-            lambda place: weigh(cases.take(place), of_class, weighing),
+            len(self._cases),
+            lambda place: weigh(self._cases.take(place), of_class, weighing),
             _size,
             self.room,
         )
@@ -227,6 +244,7 @@ class TrainingData:
             return
         if self._kinds == {np.dtype(np.uint8)}:
             self.normalisation = known
+            self.fingerprint = replace(self.fingerprint, normalisation=known.reason)
             self.normalisations = self._of_each()
 
     def loader(

@@ -60,7 +60,7 @@ class Ranks:
     devices: int = 1
     nodes: int = 1
     number: int = 0
-    device: torch.device = field(default_factory=best_device)
+    device: torch.device = field(default_factory=lambda: best_device())
     spoken: Any = None
 
     @property
@@ -172,7 +172,7 @@ class Ranks:
             return f"{said}."
         if self.has_common_statistics(settings):
             return f"{said}; its normalisation sees all of them."
-        return f"{said}; its normalisation sees no more than these, as one of a smaller batch does."
+        return f"{said}; its normalisation sees no more than these, as with a smaller batch."
 
     def has_common_statistics(self, settings: Settings) -> bool:
         """Whether batch normalisation is over all processes, which PyTorch has for GPUs."""

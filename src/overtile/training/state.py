@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from overtile.errors import DataError, OutputError, SettingsError
-from overtile.plan import Budget
+from overtile.planning import Budget
 from overtile.settings import Frozen, Settings, from_yaml, to_yaml
 from overtile.text import MOST_NAMED, shown
 
@@ -32,6 +34,8 @@ class Run(Frozen):
         Name -> digest of the pixels, as they were read.
     started_from
         What the network had from an earlier model, in a sentence.
+    reasons
+        Of the settings, by their dotted names.
     """
 
     asked: Settings
@@ -43,6 +47,7 @@ class Run(Frozen):
     images: dict[str, str]
     labels: dict[str, str]
     started_from: str | None = None
+    reasons: dict[str, str] = Field(default_factory=dict)
 
     @property
     def budget(self) -> Budget:

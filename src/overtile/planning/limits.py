@@ -1,0 +1,44 @@
+"""The numbers that the choices turn on, each with its reason, in one place."""
+
+from __future__ import annotations
+
+FEWEST_STEPS = 600
+"""Steps that a run is given before its network is made as wide as the preset's: below them the
+schedule ends before the loss is flat. A start value, to be replaced by what is measured."""
+
+WIDER_STEPS = 4000
+"""Steps from which the network is made wider than the preset's: what a small network can learn of a
+few images it has learnt by then. A start value, to be replaced by what is measured."""
+
+WIDTHS = {2: (32, 24, 16, 12, 8), 3: (32, 16, 8, 4)}
+"""Channels of the first level that are considered, by dimensions. A volume's levels have more
+pixels, so that a step costs more: narrower ones are considered."""
+
+SMALLEST_BATCH = 1
+"""To which a batch is halved where even the narrowest network is too slow, or memory too small."""
+
+CLOSE_SHARE = 0.02
+"""Share of the objects that must have another nearby for the border weight to be worth its bias:
+in a set with fewer, next to no pixel would have one."""
+
+DICE_BELOW = 0.05
+"""A foreground class with a smaller share of the labelled pixels adds so little to the
+cross-entropy that an empty prediction costs hardly more than a right one; soft Dice counts it like
+any other. A start value, to be replaced by what is measured."""
+
+DICE_WEIGHT = 1.0
+"""Beside the cross-entropy, whose weight is 1: both are of about the same size."""
+
+LONGEST_AVERAGE = 0.998
+"""Decay of the average of the parameters in long runs: over the last 500 steps or so."""
+
+AVERAGED_PART = 10
+"""In shorter runs the average is over about this part of the steps, else it would reach back to the
+random beginning."""
+
+USABLE_MEMORY = 0.9
+"""Share of the free memory that a step may take; the rest is for what other programs do."""
+
+FEWEST_PX = 3
+"""What poolings leave of the largest image along each axis, as they leave it of the default window
+of volumes: deeper levels would see borders only."""

@@ -1,0 +1,97 @@
+"""Optimiser, schedule, average of the parameters, augmentation."""
+
+from __future__ import annotations
+
+from overtile.fingerprint import Fingerprint
+from overtile.planning.draft import Choice
+from overtile.planning.limits import AVERAGED_PART, LONGEST_AVERAGE
+from overtile.settings import (
+    AugmentSettings,
+    ConvolutionSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    Settings,
+)
+
+MEASURED = "as measured on ISBI 2012 (benchmarks/RESULTS.md)"
+
+
+def choose_averaging(steps: int) -> Choice:
+    """The decay of the average of the parameters, by the number of steps."""
+    decay = min(LONGEST_AVERAGE, round(max(0.0, 1 - AVERAGED_PART / steps), 6))
+    if decay == 0:
+        return 0.0, f"The last parameters: {steps} steps are too few to average over."
+    reach = 1 / (1 - decay)
+    return decay, (
+        f"The model is the average of the parameters over the last {reach:.0f} steps or so, which "
+        "is steadier than the last ones."
+    )
+
+
+def settled(settings: Settings, fingerprint: Fingerprint) -> dict[str, Choice]:
+    """What the preset has settled for all sets of data, each with its reason, by dotted name."""
+    optimiser, augment = settings.optimiser, settings.augment
+    return {
+        **_network(settings.network),
+        **_optimiser(optimiser),
+        **_augmentation(augment, fingerprint),
+        "border": _border(settings),
+        "calibrate": (
+            settings.calibrate,
+            "Pixel weights make probabilities too high where they are large; one shift of the "
+            "logits of each class, fitted after training, puts that right.",
+        ),
+    }
+
+
+def _network(network: NetworkSettings) -> dict[str, Choice]:
+    space = "planes" if network.dimensions == 2 else "volumes"
+    found: dict[str, Choice] = {
+        "network.name": (network.name, f"The network for {space} unless another is named.")
+    }
+    if isinstance(network, ConvolutionSettings):
+        found["network.norm"] = (
+            network.norm,
+            "Statistics are stored, so that in prediction a pixel does not depend on its tile.",
+        )
+    return found
+
+
+def _optimiser(optimiser: OptimiserSettings) -> dict[str, Choice]:
+    return {
+        "optimiser.name": (optimiser.name, f"AdamW, {MEASURED}: it needs no tuning by the data."),
+        "optimiser.learning_rate": (
+            optimiser.learning_rate,
+            f"{optimiser.learning_rate:g} at its highest, {MEASURED}.",
+        ),
+        "optimiser.schedule": (
+            optimiser.schedule,
+            "The rate rises over the first steps, so that the first large gradients do no harm, "
+            "and then falls along half a cosine to almost nothing at the planned end.",
+        ),
+    }
+
+
+def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[str, Choice]:
+    few = f"{fingerprint.images} image{'s' * (fingerprint.images != 1)}"
+    plane = "about z" if fingerprint.dimensions == 3 else "by any angle"
+    return {
+        "augment.flip": (augment.flip, f"Mirrored windows make more of {few}."),
+        "augment.rotate": (augment.rotate, f"Windows turned {plane}, for the same reason."),
+        "augment.deform": (
+            augment.deform,
+            f"{augment.deform:.0%} of the windows are turned, scaled and bent; the others keep "
+            "their pixels sharp, as prediction sees them.",
+        ),
+        "augment.elastic_std_px": (
+            augment.elastic_std_px,
+            f"Bent by displacements of {augment.elastic_std_px:g} px (Ronneberger et al. 2015), "
+            "less in windows so small that they would fold.",
+        ),
+    }
+
+
+def _border(settings: Settings) -> Choice:
+    if settings.border == "own":
+        return "own", "Prediction pads the image's edge as training pads that of its windows."
+    return "mirror", "Prediction mirrors the image at its edge, as training does."
