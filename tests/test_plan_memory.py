@@ -13,7 +13,7 @@ from overtile.planning.memory import peak_mib
 from overtile.settings import Settings, WindowSettings, to_yaml
 
 SCRIPT = """
-import sys, torch
+import ctypes, sys, torch
 from pathlib import Path
 from overtile import networks
 from overtile.machine import resident_memory
@@ -36,6 +36,7 @@ def run(settings, steps):
 settings = from_yaml(Settings, sys.stdin.read(), "")
 small = WindowSettings(size_px=32, batch_size=1)
 run(settings.model_copy(update={"window": small}), 1)  # libraries are loaded
+ctypes.CDLL(None).malloc_trim(0)  # what that has freed does not serve what follows
 Path("/proc/self/clear_refs").write_text("5")  # the peak that the system keeps starts anew
 before = resident_memory()
 run(settings, 4)

@@ -194,6 +194,11 @@ def go_on(folder: Path, **more: object) -> overtile.Segmenter:
     return overtile.train(*more.pop("data", (images, labels)), output=folder, resume=True, **more)  # type: ignore[arg-type,misc]
 
 
+def no_room(*_: object) -> None:
+    """What a full disk says."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class TestRefusals:
     def test_nothing_that_was_said_may_change(self, begun: Path) -> None:
         other = SMALL.model_copy(update={"seed": 5, "averaging": 0.5})
@@ -293,6 +298,20 @@ class TestNothingIsLost:
         assert made.origin.steps == 30
         assert not list(begun.parent.glob("*.training*"))
 
+    def test_a_new_run_that_cannot_be_recorded_leaves_the_earlier_one(
+        self, begun: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with (
+            monkeypatch.context() as full,
+            pytest.raises(
+                OutputError,
+                match=r"m\.training cannot be written \(No space .* earlier run is kept",
+            ),
+        ):
+            full.setattr(os, "fsync", no_room)
+            fail(begun, at=0, overwrite=True)
+        assert go_on(begun).model.origin.steps == 30
+
     def test_a_new_run_with_a_checkpoint_takes_the_place(self, begun: Path) -> None:
         fail(begun, at=15, overwrite=True, settings=SMALL.model_copy(update={"seed": 9}))
         assert [path.name for path in begun.parent.glob("*.training*")] == ["m.training"]
@@ -316,7 +335,7 @@ class TestNothingIsLost:
                 return honest(trainer, path)
             kept.append(checkpoint.read_bytes())
             path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return no_room()
 
         monkeypatch.setattr(loop.pl.Trainer, "save_checkpoint", save)
         images, labels = sample()
@@ -335,16 +354,13 @@ class TestNothingIsLost:
         model, before = storage.load(folder), storage.identity(folder)
         honest = Path.rename
 
-        def full(*_: object) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
         def rename(path: Path, target: Path) -> Path:
             if path.name == "new":
-                full()
+                no_room()
             return honest(path, target)
 
         if at == "writing":
-            monkeypatch.setattr(os, "fsync", full)
+            monkeypatch.setattr(os, "fsync", no_room)
         else:
             monkeypatch.setattr(Path, "rename", rename)
         with pytest.raises(OutputError, match=r"cannot be written \(No space left .* MiB of room"):

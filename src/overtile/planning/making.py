@@ -201,7 +201,8 @@ def _take_data(draft: Draft, fingerprint: Fingerprint) -> None:
         if given != found and draft.is_set(f"network.{name}"):
             raise SettingsError(
                 f"network.{name} is {given}, and the number of {what}{more} is {found}: these "
-                f"settings were made for other data. Leave network.{name} out of them, or plan anew."
+                f"settings were made for other data. Leave network.{name} out of them, or plan "
+                "anew."
             )
         draft.decide(f"network.{name}", (found, f"Counted in the {what.split()[-1]}{more}."))
 

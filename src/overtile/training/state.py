@@ -183,14 +183,26 @@ class State:
         return from_yaml(Run, self.run.read_text(), str(self.run))
 
     def begin(self, run: Run) -> None:
-        """Record a new run; one that is kept is put aside."""
-        if self.checkpoint.is_file():
-            _remove(self.earlier)
-            self.folder.rename(self.earlier)
-        _remove(self.folder)
-        self.folder.mkdir(parents=True)
-        self.run.write_text(to_yaml(run))
-        _sync(self.run)
+        """Record a new run; one that is kept is put aside.
+
+        Raises
+        ------
+        OutputError
+            Nothing can be written there.
+        """
+        try:
+            if self.checkpoint.is_file():
+                _remove(self.earlier)
+                self.folder.rename(self.earlier)
+            _remove(self.folder)
+            self.folder.mkdir(parents=True)
+            self.run.write_text(to_yaml(run))
+            _sync(self.run)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written ({error.strerror or error}): a run keeps its "
+                "state there, so choose an output with room beside it. An earlier run is kept."
+            ) from error
 
     def keep(self, save: Callable[[Path], None]) -> str | None:
         """Replace the checkpoint by one that `save` writes to the path it is given.
