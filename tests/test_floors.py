@@ -22,6 +22,7 @@ FLOORS = [
         "tiles",
     ],
     [
+        "directions",
         "rareclasses",
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),
         *("resample", "sample", "symmetry", "vectors"),

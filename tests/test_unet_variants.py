@@ -41,7 +41,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"dimensions": 3, "strides": ((1, 2, 2),), "depth": 1, "up": "nearest"},
     {"dimensions": 3, "depth": 1, "padding": "same", "up": "unpool"},
     {"dimensions": 3, "depth": 1, "padding": "same", "up": "shuffle"},
-    {"stem": (2, 2), "norm": "batch"},
+    {"stem": 2, "norm": "batch"},
     {"stem": (2, 2), "padding": "same", "up": "bilinear"},
     {"stem": (1, 3), "padding": "same", "block": "residual", "depth": 1},
     {"dimensions": 3, "depth": 1, "padding": "same", "stem": (1, 2, 2)},

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from overtile.directions import Halves
 from overtile.labels import LabelMeaning
 
 CLOSE_PX = 5
@@ -56,6 +57,8 @@ class Fingerprint:
     touching, close
         How many objects touch another by a face, an edge or a corner, and how many have another
         within `CLOSE_PX`. None where there are several classes of objects, which touch as a rule.
+    directed
+        Axes whose ends are unlike, each with the class that shows it (`overtile.directions`).
     """
 
     dimensions: int
@@ -81,6 +84,7 @@ class Fingerprint:
     object_px: tuple[float, ...]
     touching: int | None
     close: int | None
+    directed: tuple[tuple[str, str], ...] = ()
 
     @property
     def labelled_share(self) -> float:
@@ -109,6 +113,9 @@ class Fingerprint:
         found += [("labels", self._labels()), *self._classes()]
         if self.objects:
             found.append(("objects", self._objects()))
+        if self.directed:
+            ends = ", ".join(f"{axis} (by {name})" for axis, name in self.directed)
+            found.append(("axes with unlike ends", ends))
         return found
 
     def _sizes(self) -> str:
@@ -168,6 +175,7 @@ class Look:
         self.areas: list[NDArray[np.int64]] = []
         self.ends: list[NDArray[np.float64]] = []
         self.dtypes: set[str] = set()
+        self.halves: Halves | None = None
 
     def add(
         self,
@@ -192,6 +200,9 @@ class Look:
         self.dtypes.add(image.dtype.name)
         self.ends.append(_ends(image))
         pixels, labelled = count_classes(target, objects.ndim, len(self.class_px))
+        if self.halves is None:
+            self.halves = Halves(objects.ndim, len(self.class_px))
+        self.halves.add(target)
         self.class_px += pixels
         self.class_images += pixels > 0
         self.labelled_px += labelled
@@ -230,6 +241,7 @@ class Look:
             object_px=tuple(np.quantile(sizes, OBJECT_QUANTILES).tolist()) if sizes.size else (),
             touching=self.touching if self.has_pairs else None,
             close=self.close if self.has_pairs else None,
+            directed=() if self.halves is None else self.halves.directed(self.meaning.names),
         )
 
 

@@ -29,6 +29,14 @@ class Turn:
         """Whether nothing is changed."""
         return not (self.exchanged or any(self.flipped))
 
+    def mixes(self, directed: str) -> bool:
+        """Whether it takes an end of one of these axes, such as "y", to another place."""
+        axes = "zyx"[-len(self.flipped) :]
+        flipped = any(
+            flip for axis, flip in zip(axes, self.flipped, strict=True) if axis in directed
+        )
+        return flipped or (self.exchanged and ("y" in directed or "x" in directed))
+
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (... *space), turned; a view of it."""
         return self._exchange(self._flip(array))

@@ -16,6 +16,9 @@ from overtile.augment.leastsquares import bend, control_points, lattice
 from overtile.augment.limits import TRUNCATED_STD
 from overtile.settings import AugmentSettings
 
+TILT_DEG = 10
+"""The most that a plane is turned whose axes have unlike ends: about how askew a photograph is."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -67,9 +70,12 @@ def _draw_one(
     # A quarter turn of an oblong window would leave its slab: half turns do not.
     square = sides_px[-1] == sides_px[-2]
     whole = math.floor(quarters) if square else 2 * math.floor(quarters / 2)
+    if set_.is_upright:
+        quarters, whole = (quarters - 2) / 2 * TILT_DEG / 90 * set_.rotate, 0
     turn = _rotation(quarters if deform else whole, axes)
     zoom = math.exp(random.uniform(-set_.scale, set_.scale) * deform)
-    flip = np.where((random.random(axes) < 0.5) & set_.flip, -1.0, 1.0)
+    alike = [axis not in set_.directed for axis in "xyz"[:axes]]
+    flip = np.where((random.random(axes) < 0.5) & set_.flip & alike, -1.0, 1.0)
     # By the inverse of the distribution, which needs one draw per value.
     share = random.uniform(
         ndtr(-TRUNCATED_STD),

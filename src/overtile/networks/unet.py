@@ -43,7 +43,7 @@ class UNet(Network):
         super().__init__(settings, **values)
         chosen = self.settings
         strides, late = chosen.poolings, chosen.widening == "before-pooling"
-        self.together = math.prod(chosen.stem or ())
+        self.together = math.prod(chosen.together)
         skipped = [chosen.base_channels * 2**level for level in range(chosen.depth + 1)]
         if late:
             skipped = [2 * count for count in skipped]
@@ -78,8 +78,8 @@ class UNet(Network):
             The network has no output for this size, or another number of axes or channels.
         """
         self.check(image)
-        skips, places, stem = [], [], self.settings.stem
-        features = self.down[0](unshuffle(image, stem) if stem else image)
+        skips, places, stem = [], [], self.settings.together
+        features = self.down[0](unshuffle(image, stem) if self.together > 1 else image)
         for pool, block in zip(self.pool, list(self.down)[1:], strict=True):
             skips.append(features)
             features = pool(features)
@@ -93,7 +93,7 @@ class UNet(Network):
             features = up(features, places.pop(), skip.shape[2:]) if places else up(features)
             features = merge(self._join(skip, features))
         logits: Tensor = self.head(features)
-        return shuffle(logits, stem) if stem else logits
+        return shuffle(logits, stem) if self.together > 1 else logits
 
     @torch.no_grad()
     def shift_logits(self, shift: Tensor) -> None:

@@ -19,7 +19,13 @@ from overtile.planning.schedule import choose_averaging, settled
 from overtile.planning.speed import fit_to_time
 from overtile.presets import Wanted
 from overtile.rareclasses import choose_share
-from overtile.settings import ConvolutionSettings, Settings, to_explained_yaml
+from overtile.settings import (
+    ConvolutionSettings,
+    NetworkSettings,
+    Settings,
+    UNetSettings,
+    to_explained_yaml,
+)
 from overtile.step import window_sizes
 
 
@@ -146,7 +152,7 @@ def fit(fingerprint: Fingerprint, wanted: Wanted) -> Draft:
             if draft.is_open("network.strides"):
                 _follow_strides(draft)
         else:
-            draft.choose("network.depth", depths.choose_depth(fingerprint, kind.depth))
+            draft.choose("network.depth", depths.choose_depth(fingerprint, kind.depth, _stem(kind)))
     fields = networks.fields_of(draft.settings.network)
     depths.check_depth(fields, fingerprint)
     sizes = draft.settings.window
@@ -205,6 +211,11 @@ def _take_data(draft: Draft, fingerprint: Fingerprint) -> None:
                 "anew."
             )
         draft.decide(f"network.{name}", (found, f"Counted in the {what.split()[-1]}{more}."))
+
+
+def _stem(network: NetworkSettings) -> int:
+    """The most pixels along an axis that a network takes as one."""
+    return max(network.together) if isinstance(network, UNetSettings) else 1
 
 
 def _follow_strides(draft: Draft) -> None:

@@ -24,9 +24,12 @@ def choose_strides(fingerprint: Fingerprint, depth: int) -> Choice:
     return strides, f"{len(strides)} poolings: {why}."
 
 
-def choose_depth(fingerprint: Fingerprint, depth: int) -> Choice:
-    """The number of poolings of planes: the network's, or fewer where images are small."""
-    longest = max(fingerprint.largest)
+def choose_depth(fingerprint: Fingerprint, depth: int, stem: int = 1) -> Choice:
+    """The number of poolings of planes: the network's, or fewer where images are small.
+
+    The stem is how many pixels it takes as one before them.
+    """
+    longest = max(fingerprint.largest) // stem
     able = max((n for n in range(1, depth + 1) if longest >> n >= FEWEST_PX), default=1)
     if able < depth:
         why = f"the largest image has {longest} px, of which more would leave fewer than"

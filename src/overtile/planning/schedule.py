@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from overtile.fingerprint import Fingerprint
 from overtile.planning.draft import Choice
 from overtile.planning.limits import AVERAGED_PART, LONGEST_AVERAGE
@@ -11,6 +13,7 @@ from overtile.settings import (
     NetworkSettings,
     OptimiserSettings,
     Settings,
+    UNetSettings,
 )
 
 MEASURED = "as measured on ISBI 2012 (benchmarks/RESULTS.md)"
@@ -49,6 +52,14 @@ def _network(network: NetworkSettings) -> dict[str, Choice]:
     found: dict[str, Choice] = {
         "network.name": (network.name, f"The network for {space} unless another is named.")
     }
+    if isinstance(network, UNetSettings):
+        found["network.stem"] = (
+            network.stem,
+            "Squares of pixels are taken as one: a step takes 0.6 times as long, and errors in the "
+            f"same time are lower, {MEASURED}."
+            if math.prod(network.together) > 1
+            else "Each voxel by itself: volumes are small.",
+        )
     if isinstance(network, ConvolutionSettings):
         found["network.norm"] = (
             network.norm,
@@ -75,9 +86,19 @@ def _optimiser(optimiser: OptimiserSettings) -> dict[str, Choice]:
 def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[str, Choice]:
     few = f"{fingerprint.images} image{'s' * (fingerprint.images != 1)}"
     plane = "about z" if fingerprint.dimensions == 3 else "by any angle"
+    directed = "".join(axis for axis, _ in fingerprint.directed)
+    if directed:
+        shown = " and ".join(f"{name} along {axis}" for axis, name in fingerprint.directed)
+        why = (
+            f"Where classes lie ({shown}) tells one end from the other: windows that are mirrored "
+            "there, or turned far, would be like no image."
+        )
+    else:
+        why = "Nothing in the labels tells one end of an axis from the other."
     return {
         "augment.flip": (augment.flip, f"Mirrored windows make more of {few}."),
         "augment.rotate": (augment.rotate, f"Windows turned {plane}, for the same reason."),
+        "augment.directed": (directed, why),
         "augment.deform": (
             augment.deform,
             f"{augment.deform:.0%} of the windows are turned, scaled and bent; the others keep "

@@ -21,13 +21,17 @@ class AugmentSettings(Frozen):
     Attributes
     ----------
     flip
-        Mirror each axis with probability 1/2.
+        Mirror each axis with probability 1/2, but for directed ones.
     deform
         Share of the windows that are resampled: turned by any angle, scaled and bent. The others
         are only shifted, flipped and turned by quarters, which keeps their pixels as they are, and
         as prediction will see them.
     rotate
-        Turn windows: by any angle where they are deformed, else by quarters.
+        Turn windows: by any angle where they are deformed, else by quarters. Where y or x is
+        directed, by 10 degrees at most, and only where they are deformed.
+    directed
+        Axes with two unlike ends, such as "y" of a street, whose sky is above, or "zyx" of an
+        organ in its place.
     scale
         Zoom by exp(u), u uniform within plus and minus this.
     elastic_std_px
@@ -49,6 +53,7 @@ class AugmentSettings(Frozen):
     flip: bool = True
     deform: Annotated[float, Field(ge=0, le=1)] = 0.5
     rotate: bool = True
+    directed: Annotated[str, Field(pattern="^z?y?x?$")] = ""
     scale: Annotated[float, Field(ge=0, le=1)] = 0.2
     elastic_std_px: NotNegative = 10.0
     elastic_grid: Annotated[int, Field(ge=2, le=16)] = 3
@@ -58,6 +63,11 @@ class AugmentSettings(Frozen):
     offset: NotNegative = 0.2
     gamma: Annotated[float, Field(ge=0, le=2)] = 0.3
     noise: NotNegative = 0.1
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether a plane must not be turned but slightly."""
+        return "y" in self.directed or "x" in self.directed
 
     @property
     def least_squares(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,9 +40,9 @@ class UNetSettings(ConvolutionSettings):
         How two maps whose sizes differ meet at a skip: ``crop`` the larger (the paper), or ``pad``
         the smaller with zeros, which lets a same-padded network take any size as large as its grid.
     stem
-        Pixels along each axis, such as [2, 2], that the network takes as one: their values are
-        channels at its beginning, and its logits become pixels at its end (Shi et al. 2016). It
-        then computes on smaller maps, where processors are faster. By default each by itself.
+        How many pixels along every axis, or along each such as [1, 2], the network takes as one:
+        their values are channels at its beginning, and its logits become pixels at its end (Shi et
+        al. 2016). It then computes on smaller maps, where processors are faster.
     dropout
         At the end of the contracting path.
     """
@@ -54,8 +55,18 @@ class UNetSettings(ConvolutionSettings):
     up_bias: bool = True
     skip: Literal["concatenate", "add", "none"] = "concatenate"
     meet: Literal["crop", "pad"] = "crop"
-    stem: Stride | None = None
+    stem: Annotated[int, Field(ge=1, le=8)] | Stride = 1
     dropout: Share = 0.5
+
+    @classmethod
+    def suggested(cls) -> Self:
+        """What reached the lowest error in minutes on ISBI 2012 (benchmarks/RESULTS.md)."""
+        return cls(padding="same", depth=3, base_channels=32, stem=2, norm="batch", dropout=0.0)
+
+    @property
+    def together(self) -> Stride:
+        """The stem along each axis."""
+        return (self.stem,) * self.dimensions if isinstance(self.stem, int) else self.stem
 
     @model_validator(mode="after")
     def _needs_same(self) -> Self:
@@ -73,12 +84,12 @@ class UNetSettings(ConvolutionSettings):
 
     @model_validator(mode="after")
     def _stem_fits(self) -> Self:
-        if self.stem is not None and len(self.stem) != self.dimensions:
+        if len(self.together) != self.dimensions:
             raise ValueError(
-                f"stem {list(self.stem)} does not fit {self.dimensions} axes: give one number for "
-                f"each, such as {[2] * self.dimensions}"
+                f"stem {list(self.together)} does not fit {self.dimensions} axes: give one number "
+                f"for each, such as {[2] * self.dimensions}"
             )
-        if self.stem is not None and self.meet == "pad":
+        if math.prod(self.together) > 1 and self.meet == "pad":
             raise ValueError(
                 "meet 'pad' is for sizes that do not fit the poolings, and a stem takes only sizes "
                 "that it divides: use meet 'crop', or no stem"
@@ -100,3 +111,8 @@ class UNet3DSettings(UNetSettings):
     norm: Literal["none", "batch", "batch-renorm", "instance", "group"] = "batch"
     up_bias: bool = False
     dropout: Share = 0.0
+
+    @classmethod
+    def suggested(cls) -> Self:
+        """A narrow one without a stem: volumes are small."""
+        return cls(padding="same", base_channels=16)
