@@ -188,7 +188,7 @@ def test_others_are_refused(network: Network) -> None:
 
 def test_the_main_job_on_a_real_crop(network: Network, shared_data: Path, tmp_path: Path) -> None:
     """Trained, saved, loaded and predicted on electron micrographs, or on a volume of nuclei."""
-    settings = network.settings
+    settings = network.settings.model_copy(update={"classes": 2})
     if settings.dimensions == 3:
         names, crop = ("nuclei3d_image.tif", "nuclei3d_labels.tif"), np.s_[:20, :40, :36]
         folder, kind = shared_data / "volumes", "instances"

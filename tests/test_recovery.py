@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import overtile
-from overtile import networks, plan, presets, training
+from overtile import networks, presets, training
 from overtile.errors import SettingsError
 from overtile.networks.renorm import BatchRenorm
+from overtile.planning import machine
 from overtile.sample import draw_sample
 from overtile.settings import (
     AugmentSettings,
@@ -398,12 +399,14 @@ class TestPrecision:
             tried.append(step.settings.precision)
             return 1.0
 
-        monkeypatch.setattr(plan, "measure_step_s", measure)
-        monkeypatch.setattr(plan, "native_precision", lambda _: "float32")
-        monkeypatch.setattr(Step, "to", lambda self, _: self)
-        plan.fastest(
-            SMALL.model_copy(update={"precision": "auto"}), torch.device("cuda"), lambda: ()
-        )
+        monkeypatch.setattr(machine, "measure_step_s", measure)
+        monkeypatch.setattr(machine, "native_precision", lambda _: "float32")
+        monkeypatch.setattr(machine, "best_device", lambda: torch.device("cuda"))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1 << 30, 1 << 30))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "an old one")
+        timing = machine.Timing(lambda _: (torch.zeros(1),) * 4, torch.device("cpu"))
+        reduced = machine.Machine.here().precision
+        machine.fastest(SMALL.model_copy(update={"precision": "auto"}), reduced, timing)
         assert set(tried) == {"float16", "float32"}
 
     def test_float16_computes_in_it(self) -> None:

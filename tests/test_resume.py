@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 import overtile
 import overtile.model as storage
-from overtile import layouts, plan, training
+from overtile import layouts, training
 from overtile.cli import main
 from overtile.errors import DataError, OutputError, SettingsError
 from overtile.image import as_image
 from overtile.io import write
+from overtile.planning import Budget
 from overtile.sample import draw_sample
 from overtile.settings import Settings, UNetSettings, WindowSettings, to_yaml
 from overtile.training import loop
@@ -387,18 +388,18 @@ class TestNothingIsLost:
         assert count(checkpoint) <= 4 * numbers + 50
         run = state.read()
         assert run is not None
-        assert (run.asked, run.budget) == (SMALL, plan.Budget(steps=30))
+        assert (run.asked, run.budget) == (SMALL, Budget(steps=30))
 
 
 def test_budgets_are_kept_as_given() -> None:
     images = {"a": "1"}
     facts = {"asked": SMALL, "settings": SMALL, "spent_s": 1.0, "images": images, "labels": images}
     epochs = Run(steps=12, minutes=None, epochs=2.5, **facts)
-    assert epochs.budget == plan.Budget(epochs=2.5)
+    assert epochs.budget == Budget(epochs=2.5)
     epochs.check_budget(None, None, 2.5)
     with pytest.raises(SettingsError, match=r"planned for 2\.5 epochs"):
         epochs.check_budget(None, 12, None)
-    assert Run(steps=12, minutes=3.0, **facts).budget == plan.Budget(minutes=3)
+    assert Run(steps=12, minutes=3.0, **facts).budget == Budget(minutes=3)
 
 
 def test_too_little_is_held_out_or_left() -> None:

@@ -56,11 +56,11 @@ class Halves:
         """The share of each class in the labelled pixels of a half; NaN where none is labelled."""
         if part.ndim > len(self._shares):
             counts = (part > 0).sum(axis=tuple(range(1, part.ndim)))
-            labelled = np.count_nonzero(part.min(axis=0) >= 0)
+            labelled = int(np.count_nonzero(part.min(axis=0) >= 0))
         else:
             known = part[part >= 0]
             counts, labelled = np.bincount(known, minlength=self.classes), known.size
-        return counts / (labelled or np.nan)
+        return np.asarray(counts / (labelled or np.nan))
 
     def directed(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """Axes with unlike ends, and the name of the class that shows it best; see `UNEVEN`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -140,20 +141,34 @@ class Step(nn.Module):
     def _heads(self, window: Tensor) -> tuple[Tensor, ...]:
         """All logits of the network, in the precision that is set."""
         reduced = REDUCED.get(self.settings.precision)
-        try:
-            with torch.autocast(window.device.type, reduced, enabled=reduced is not None):
-                heads: tuple[Tensor, ...] = self.network.heads(window)
-        except ValueError as error:
-            if "Expected more than 1" not in str(error):
-                raise
-            chosen = self.settings.window
-            raise SettingsError(
-                f"A window of {per_axis(self.sizes.read)} px at batch size {chosen.batch_size} "
-                "leaves a norm of the network's deepest level a single value for each channel, "
-                "and statistics need two: use a larger window.size_px, or window.batch_size, a "
-                "lower network.depth, or network.norm 'none'."
-            ) from error
+        with (
+            single_values_refused(window),
+            torch.autocast(window.device.type, reduced, enabled=reduced is not None),
+        ):
+            heads: tuple[Tensor, ...] = self.network.heads(window)
         return heads
+
+
+@contextmanager
+def single_values_refused(window: Tensor) -> Iterator[None]:
+    """Say of a norm that has one value per channel how windows (b c *space) would give it two.
+
+    Raises
+    ------
+    SettingsError
+        A norm has a single value for each channel to take its statistics from.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "Expected more than 1" not in str(error):
+            raise
+        raise SettingsError(
+            f"A window of {per_axis(window.shape[2:])} px at batch size {len(window)} leaves a "
+            "norm of the network's deepest level a single value for each channel, and statistics "
+            "need two: use a larger window.size_px, or window.batch_size, a lower network.depth, "
+            "or network.norm 'none'."
+        ) from error
 
 
 def _save_memory(network: nn.Module) -> None:

@@ -77,6 +77,8 @@ def run_search(
     """
     if which == "all" or ensemble is not None:
         options["on_plan"] = _teller(explained=options.pop("explain"))
+    if which == "all" or ensemble is not None:
+        _refuse_processes(options)
     if which == "all":
         count = folds or FOLDS
         if ensemble not in (None, count):
@@ -106,6 +108,23 @@ def _teller(*, explained: bool) -> Callable[[Plan], None]:
         say(f"Plan of each: {plan.describe()}")
 
     return tell
+
+
+def _refuse_processes(options: dict[str, Any]) -> None:
+    """Take the options that several trainings have not from all others, if they say nothing.
+
+    Raises
+    ------
+    SettingsError
+        They ask for several processes, or for programs that follow a training.
+    """
+    devices, nodes, loggers = (options.pop(name) for name in ("devices", "nodes", "loggers"))
+    if devices * nodes > 1 or loggers:
+        raise SettingsError(
+            "--devices, --nodes and --logger are for a single training, and several are asked for: "
+            "give them with --fold 1, --fold 2 and so on, or with --seed 1, --seed 2 and "
+            "'overtile ensemble'."
+        )
 
 
 def run_ensemble(pairs: Pairs, output: Path, settings: Settings, **options: Any) -> None:

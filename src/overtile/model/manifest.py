@@ -12,7 +12,7 @@ from overtile.legend import Legend
 from overtile.normalise import Scheme
 from overtile.settings import Frozen, LabelKind
 
-FORMAT = 4
+FORMAT = 5
 """Version of the folder's format; raised when an older Overtile could not read it."""
 
 

@@ -15,7 +15,11 @@ WIDTHS = {2: (64, 48, 32, 24, 16, 12), 3: (32, 16, 8, 4)}
 """Channels of the first level that are considered, by dimensions. A volume's levels have more
 pixels, so that a step costs more: narrower ones are considered."""
 
-SMALLEST_BATCH = 1
+FEW_WINDOWS = 2
+"""Windows of a batch by which steps are timed while alternatives are compared: one would leave
+the norm of a deepest level of one pixel without statistics."""
+
+SMALLEST_BATCH = 2
 """To which a batch is halved where even the narrowest network is too slow, or memory too small."""
 
 CLOSE_SHARE = 0.02

@@ -13,7 +13,8 @@ import torch
 from overtile import networks
 from overtile.engines.torch import best_device, native_precision
 from overtile.machine import default_threads, describe_processor, free_memory
-from overtile.settings import Layout, Precision, Settings
+from overtile.planning.limits import FEW_WINDOWS
+from overtile.settings import Layout, Precision, Settings, WindowSettings
 from overtile.step import Batch, Step, measure_step_s
 
 ENOUGH_S = 3.0
@@ -105,10 +106,16 @@ class Timing:
         return statistics.median(loads)
 
 
+def few_windows(settings: Settings) -> WindowSettings:
+    """The windows of a batch that is as small as can be timed."""
+    window = settings.window
+    return window.model_copy(update={"batch_size": min(FEW_WINDOWS, window.batch_size)})
+
+
 def fastest(settings: Settings, native: Reduced, timing: Timing) -> tuple[Reduced, Layout, str]:
     """The precision and the memory layout of the fastest steps, where they are ``auto``; and why.
 
-    Compared on a batch of one window.
+    Compared on a batch of few windows.
     """
     precisions: list[Reduced] = (
         list(dict.fromkeys([native, "float32"]))
@@ -121,11 +128,11 @@ def fastest(settings: Settings, native: Reduced, timing: Timing) -> tuple[Reduce
     pairs = [(precision, layout) for precision in precisions for layout in layouts]
     if len(pairs) == 1:
         return *pairs[0], "As you set it."
-    alone = settings.window.model_copy(update={"batch_size": 1})
+    few = few_windows(settings)
     took = {}
     for precision, layout in pairs:
-        update = {"precision": precision, "layout": layout, "window": alone}
+        update = {"precision": precision, "layout": layout, "window": few}
         took[precision, layout] = timing.step_s(settings.model_copy(update=update))
     best = min(took, key=lambda pair: took[pair])
     named = ", ".join(f"{' '.join(pair)} {1000 * s:.0f} ms" for pair, s in took.items())
-    return *best, f"The fastest measured, a window at a time: {named}."
+    return *best, f"The fastest measured on {few.batch_size} windows: {named}."

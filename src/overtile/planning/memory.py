@@ -19,7 +19,7 @@ from overtile.losses import loss
 from overtile.planning.draft import Draft
 from overtile.planning.limits import SMALLEST_BATCH, USABLE_MEMORY
 from overtile.settings import Settings
-from overtile.step import window_sizes
+from overtile.step import single_values_refused, window_sizes
 
 MIB = 2**20
 
@@ -114,7 +114,8 @@ def count_memory(settings: Settings) -> Memory:
             window = torch.empty(batch, channels, *sizes.read, dtype=reduced)
             target = torch.empty(batch, *layers, *sizes.out, dtype=torch.int64)
             weight = torch.empty(batch, *sizes.out)
-            heads = network.heads(window)
+            with single_values_refused(window):
+                heads = network.heads(window)
             losses = [loss(logits, target, weight, settings.loss) for logits in heads]
             del heads
             torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]

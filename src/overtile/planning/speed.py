@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from overtile.planning.draft import Draft
 from overtile.planning.limits import FEWEST_STEPS, SMALLEST_BATCH
-from overtile.planning.machine import Reduced, Timing
+from overtile.planning.machine import Reduced, Timing, few_windows
 from overtile.planning.network import choose_width, widths_for
 from overtile.settings import ConvolutionSettings, Settings
 
@@ -53,15 +53,15 @@ def predicted_step_s(
 ) -> Callable[[int], float]:
     """From the channels of the first level to the time of a step, in seconds.
 
-    By two networks that are measured with a window at a time, the usual and the narrowest: what
+    By two networks that are measured on a few windows, the usual and the narrowest: what
     convolutions compute grows with the square of the channels, and what is moved through memory
     with the channels.
     """
     widths = np.array([widths_for(network)[-1], network.base_channels])
-    alone = settings.window.model_copy(update={"batch_size": 1})
+    few = few_windows(settings)
     ready = settings.model_copy(
         update={
-            "window": alone,
+            "window": few,
             "precision": native if settings.precision == "auto" else settings.precision,
             "layout": "channels_last" if settings.layout == "auto" else settings.layout,
         }
@@ -72,7 +72,7 @@ def predicted_step_s(
     ]
     # Each equation relative to its time, so that both count alike where no solution is exact.
     shares, _ = nnls(np.stack([widths, widths**2], 1) / np.array(seconds)[:, None], np.ones(2))
-    batch = settings.window.batch_size
+    batch = settings.window.batch_size / few.batch_size
     return lambda width: float(batch * (shares @ [width, width**2]))
 
 

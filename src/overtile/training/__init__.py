@@ -255,6 +255,9 @@ def _plan(data: TrainingData, wanted: Wanted, budget: Budget, ranks: Ranks, star
 
     def next_batch(settings: Settings) -> Batch:
         fields = networks.fields_of(settings.network)
+        window = settings.window  # of few windows, each process gets one at least
+        several = window.model_copy(update={"batch_size": max(window.batch_size, ranks.count)})
+        settings = settings.model_copy(update={"window": several})
         slabs, target, weight, seeds = next(
             iter(data.loader(settings, fields, ranks.number, ranks.count)(0, 1))
         )
