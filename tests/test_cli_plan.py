@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_plan_is_printed_written_and_trained_from(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "260")
     images, file = (data / "images", data / "labels"), tmp_path / "settings.yaml"
     assert call("plan", *images, "--steps", 4, "--holdout", "2", *KEPT, "-o", file) == 0
     told = capsys.readouterr().out
