@@ -103,6 +103,17 @@ def test_more_folds_than_images_end_with_code_2(
 
 
 @pytest.mark.parametrize("several", [["--fold", "all", "--folds", 2], ["--ensemble", 2]])
+@pytest.mark.parametrize("option", [["--devices", 2], ["--logger", "tensorboard"]])
+def test_options_of_a_single_training(
+    work: Path, capsys: pytest.CaptureFixture[str], several: list[object], option: list[object]
+) -> None:
+    arguments = ["train", work / "data", "-o", work / "no", *options(work)]
+    assert call(*arguments, *several, *option) == 2
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "are for a single training, and several are asked for" in told
+
+
+@pytest.mark.parametrize("several", [["--fold", "all", "--folds", 2], ["--ensemble", 2]])
 def test_what_was_interrupted_says_how_to_go_on(
     work: Path,
     capsys: pytest.CaptureFixture[str],
