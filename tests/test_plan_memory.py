@@ -61,9 +61,9 @@ def of(name: str, width: int, size: int, batch: int, precision: str) -> Settings
 @pytest.mark.parametrize(
     "settings",
     [
-        of("unet", 16, 192, 2, "float32"),
-        of("unet", 24, 192, 2, "bfloat16"),
-        of("unet3d", 8, 40, 2, "float32"),
+        of("unet", 32, 256, 4, "float32"),
+        of("unet", 32, 256, 4, "bfloat16"),
+        of("unet3d", 8, 48, 2, "float32"),
     ],
     ids=["planes", "bfloat16", "volumes"],
 )
