@@ -58,7 +58,7 @@ def test_the_table_is_the_history_while_it_is_made(tmp_path: Path) -> None:
 
 def test_a_resumed_run_tells_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what was told before it was killed, and once."""
-    monkeypatch.setattr(training.loop, "CHECKPOINT_S", 0)
+    monkeypatch.setattr(training.watch, "CHECKPOINT_S", 0)
     folder, early = tmp_path / "m.training", tmp_path / "early.ckpt"
 
     def tell(progress: training.Progress) -> None:

@@ -28,7 +28,7 @@ from overtile.settings import (
     from_dict,
 )
 from overtile.step import Average, Batch, Step, make_optimiser
-from overtile.training import loop
+from overtile.training import loop, module, watch
 from overtile.training.recovery import MOST_RETURNS, Recovery, all_finite
 
 SMALL = Settings(
@@ -60,8 +60,8 @@ def pictures() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 @pytest.fixture
 def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Good states every 10 steps, the loss looked at every 5."""
-    monkeypatch.setattr(loop, "CHUNK_STEPS", 10)
-    monkeypatch.setattr(loop, "RECORD_STEPS", 5)
+    monkeypatch.setattr(module, "CHUNK_STEPS", 10)
+    monkeypatch.setattr(watch, "RECORD_STEPS", 5)
 
 
 def batch_of(step: Step, windows: int = 2, seed: int = 0) -> Batch:
@@ -81,14 +81,14 @@ Spoil = Callable[[nn.Module, Tensor], Tensor]
 
 def spoil(monkeypatch: pytest.MonkeyPatch, when: set[int], how: Spoil) -> list[int]:
     """Let something happen to the loss of some steps; a list of the steps that were trained."""
-    honest, seen = loop._Module.training_step, []
+    honest, seen = module.TrainingModule.training_step, []
 
-    def training_step(self: loop._Module, batch: Batch, index: int) -> Tensor:
+    def training_step(self: module.TrainingModule, batch: Batch, index: int) -> Tensor:
         seen.append(self.global_step)
         loss = honest(self, batch, index)
         return how(self.step.network, loss) if self.global_step in when else loss
 
-    monkeypatch.setattr(loop._Module, "training_step", training_step)
+    monkeypatch.setattr(module.TrainingModule, "training_step", training_step)
     return seen
 
 

@@ -25,7 +25,7 @@ from overtile.io import write
 from overtile.planning import Budget
 from overtile.sample import draw_sample
 from overtile.settings import Settings, UNetSettings, WindowSettings, to_yaml
-from overtile.training import loop
+from overtile.training import loop, module, watch
 from overtile.training.state import Run, State
 
 SMALL = Settings(
@@ -49,14 +49,15 @@ import numpy, torch
 torch.set_num_threads(1)
 import overtile
 from overtile.settings import Settings, from_yaml
-from overtile.training import loop, state
+from overtile.training import loop, module, state, watch
 
-loop.CHECKPOINT_S, loop.CHUNK_STEPS, loop.RECORD_STEPS = 0, 10, 5
+watch.CHECKPOINT_S, module.CHUNK_STEPS, watch.RECORD_STEPS = 0, 10, 5
 at = sys.argv[1]
 images, labels = (numpy.load(f"{at}/{name}.npy") for name in ("images", "labels"))
 settings = from_yaml(Settings, open(f"{at}/settings.yaml").read(), "")
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-honest, save, sync = loop._Module.training_step, loop.pl.Trainer.save_checkpoint, state._sync
+honest, save = module.TrainingModule.training_step, loop.pl.Trainer.save_checkpoint
+sync = state._sync
 
 
 last = (-1, 0)
@@ -70,7 +71,7 @@ def training_step(self, batch, index):
     return loss * math.nan if self.global_step == 22 else loss
 
 
-loop._Module.training_step = training_step
+module.TrainingModule.training_step = training_step
 
 
 def die_while_writing(number):
@@ -95,7 +96,7 @@ def die_at(*moment):
     last = moment
 
 
-chunks, loader = [], loop._Module.train_dataloader
+chunks, loader = [], module.TrainingModule.train_dataloader
 
 
 def train_dataloader(self):
@@ -104,7 +105,7 @@ def train_dataloader(self):
     return loader(self)
 
 
-loop._Module.train_dataloader = train_dataloader
+module.TrainingModule.train_dataloader = train_dataloader
 
 
 def run(name, resume, before=lambda: None):
@@ -164,9 +165,9 @@ def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
 @pytest.fixture
 def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of 30 steps that was stopped by an error at step 25, and kept its state of step 20."""
-    monkeypatch.setattr(loop, "CHECKPOINT_S", 0)
-    monkeypatch.setattr(loop, "CHUNK_STEPS", 10)
-    monkeypatch.setattr(loop, "RECORD_STEPS", 5)
+    monkeypatch.setattr(watch, "CHECKPOINT_S", 0)
+    monkeypatch.setattr(module, "CHUNK_STEPS", 10)
+    monkeypatch.setattr(watch, "RECORD_STEPS", 5)
     fail(tmp_path / "m", at=25)
     return tmp_path / "m"
 
@@ -249,7 +250,7 @@ class TestRefusals:
             for name, content in (("images", image), ("labels", label)):
                 (tmp_path / name).mkdir(exist_ok=True)
                 write(tmp_path / name / f"{number}.png", as_image(content))
-        monkeypatch.setattr(loop, "CHECKPOINT_S", 0)
+        monkeypatch.setattr(watch, "CHECKPOINT_S", 0)
         file, folder = tmp_path / "s.yaml", tmp_path / "m"
         file.write_text(to_yaml(SMALL))
         data = ["train", str(tmp_path / "images"), str(tmp_path / "labels"), "-o", str(folder)]
@@ -322,9 +323,9 @@ class TestNothingIsLost:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The checkpoint before stays; it is said once, and the model is made."""
-        monkeypatch.setattr(loop, "CHECKPOINT_S", 0)
-        monkeypatch.setattr(loop, "CHUNK_STEPS", 10)
-        monkeypatch.setattr(loop, "RECORD_STEPS", 5)
+        monkeypatch.setattr(watch, "CHECKPOINT_S", 0)
+        monkeypatch.setattr(module, "CHUNK_STEPS", 10)
+        monkeypatch.setattr(watch, "RECORD_STEPS", 5)
         kept: list[bytes] = []
         honest, checkpoint = (
             loop.pl.Trainer.save_checkpoint,

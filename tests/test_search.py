@@ -260,9 +260,9 @@ def test_a_fold_that_was_killed_goes_on_from_its_checkpoint(
 ) -> None:
     images, cells = drawn(2)
     options: dict[str, Any] = {"folds": 2, "steps": 14, "settings": TINY}
-    monkeypatch.setattr("overtile.training.loop.CHUNK_STEPS", 4)
+    monkeypatch.setattr("overtile.training.module.CHUNK_STEPS", 4)
     whole = overtile.cross_validate(images, cells, output=tmp_path / "whole", **options)
-    monkeypatch.setattr("overtile.training.loop.CHECKPOINT_S", 0)
+    monkeypatch.setattr("overtile.training.watch.CHECKPOINT_S", 0)
 
     def kill(progress: Any) -> None:
         if progress.step == 10:

@@ -460,7 +460,7 @@ class TestRuns:
     def test_a_resumed_run_keeps_its_settings(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(training.loop, "CHECKPOINT_S", 0)
+        monkeypatch.setattr(training.watch, "CHECKPOINT_S", 0)
         data, budget = layouts.pairs(*sample(1)), Budget(steps=60)
         scheme = NormalisationSettings(scheme="percentiles")
         begun = SMALL.model_copy(update={"normalisation": scheme})

@@ -83,7 +83,7 @@ def main(folder: Path, ranks: Ranks) -> None:
     """A whole run, one that goes on from its checkpoint, two that are stopped, one that dies."""
     here, seen, told = folder / f"rank{ranks.number}", [], []
     record(seen)
-    training.loop.CHECKPOINT_S = 0 if ranks.number else math.inf  # one clock is enough
+    training.watch.CHECKPOINT_S = 0 if ranks.number else math.inf  # one clock is enough
     early, checkpoint = folder / "early.ckpt", folder / "m.training" / "checkpoint.ckpt"
 
     def tell(progress: training.Progress) -> None:

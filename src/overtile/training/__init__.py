@@ -27,11 +27,12 @@ from overtile.training.data import TrainingData
 from overtile.training.disparity import BATCHES, measure_disparity, remark
 from overtile.training.finishing import make_model
 from overtile.training.loggers import make_loggers
-from overtile.training.loop import Progress, run
+from overtile.training.loop import run
 from overtile.training.ranks import Ranks
 from overtile.training.recovery import diverged
 from overtile.training.state import Run, State
 from overtile.training.transfer import start_from
+from overtile.training.watch import Progress
 
 __all__ = ["Progress", "State", "plan", "train"]
 

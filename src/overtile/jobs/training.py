@@ -1,4 +1,4 @@
-"""The verbs on images with labels: train a segmenter, score one, and compare two."""
+"""A segmenter planned and trained on images with labels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import overtile.model as storage
 from overtile import layouts, presets
-from overtile.errors import DataError, OutputError, SettingsError
-from overtile.evaluation import (
-    Comparison,
-    Evaluation,
-    check_classes,
-    compare_evaluations,
-    evaluate_pairs,
-)
+from overtile.errors import OutputError, SettingsError
+from overtile.jobs.finding import VOLUME_NETWORK, find_pairs
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs
 from overtile.model import Model
@@ -30,34 +24,6 @@ if TYPE_CHECKING:
     from overtile.training import Progress
 
 DEFAULT_MINUTES = 15.0
-
-VOLUME_NETWORK = "unet3d"
-"""The network for volumes where none is named."""
-
-
-def find_pairs(
-    images: Content | Pairs, labels: Content | None, layout: str | None, dimensions: int | None
-) -> Pairs:
-    """Images with labels, as planes or volumes where that is said.
-
-    Raises
-    ------
-    DataError
-        As `overtile.layouts.pairs`; there are no labels; or pairs were given that are volumes
-        where planes are asked for, or the other way round.
-    """
-    if not isinstance(images, Pairs):
-        pairs = layouts.pairs(images, labels, dimensions, layout)
-    elif dimensions in (None, images.dimensions):
-        pairs = images
-    else:
-        given, wanted = (("planes", "volumes")[d == 3] for d in (images.dimensions, dimensions))
-        raise DataError(
-            f"The pairs are {given}, and the network is for {wanted}: list them as {wanted}, with "
-            f"layouts.pairs(..., dimensions={dimensions}), or choose another network."
-        )
-    layouts.check_labelled(pairs, images)
-    return pairs
 
 
 def train(
@@ -309,101 +275,3 @@ def _pixel_size(pairs: Pairs, settings: Settings) -> PixelSize:
 
 def _name_of(start: str | Path | Model | None) -> str:
     return Path(start).name if isinstance(start, str | Path) else "the earlier model"
-
-
-def evaluate(
-    segmenter: Segmenter,
-    images: Content | Pairs,
-    labels: Content | None = None,
-    *,
-    layout: str | None = None,
-    only: str | Iterable[int] | None = None,
-    all_scores: bool = False,
-) -> Evaluation:
-    """The scores of a segmenter on images with labels.
-
-    Parameters
-    ----------
-    segmenter
-        A trained one.
-    images, labels, layout
-        As in `train`.
-    only
-        Which of them, chosen as in `train`. By default those that training held out, if they are
-        there; or those that the data set itself keeps for validation and test, or else all.
-    all_scores
-        Whether to compute those as well that take seconds for a slice: the warping error.
-
-    Raises
-    ------
-    DataError
-        Pairs that do not fit each other or the model.
-    """
-    pairs = find_pairs(images, labels, layout, segmenter.model.settings.network.dimensions)
-    chosen = layouts.scored(pairs, only, segmenter.model.origin.held_out)
-    return evaluate_with(segmenter, chosen, all_scores=all_scores)
-
-
-def evaluate_with(segmenter: Segmenter, pairs: Pairs, *, all_scores: bool = False) -> Evaluation:
-    """The scores of a segmenter on pairs; see `evaluate`."""
-    return evaluate_pairs(
-        layouts.drawn_as(pairs, segmenter.meaning),
-        segmenter.meaning,
-        segmenter.probabilities,
-        segmenter.find_objects,
-        all_scores=all_scores,
-    )
-
-
-def compare(
-    first: Segmenter,
-    second: Segmenter,
-    images: Content | Pairs,
-    labels: Content | None = None,
-    *,
-    layout: str | None = None,
-    only: str | Iterable[int] | None = None,
-) -> Comparison:
-    """Two segmenters side by side on the same images with labels.
-
-    Parameters
-    ----------
-    first, second
-        Trained ones.
-    images, labels, layout
-        As in `train`.
-    only
-        Which of them, chosen as in `train`. By default those that both held out of training, if
-        they are there; or those that the data set itself keeps for validation and test, or else
-        all.
-
-    Raises
-    ------
-    DataError
-        Segmenters of other classes, or one of planes and one of volumes; or pairs that do not fit
-        each other or the models.
-    """
-    pairs = pairs_to_compare(first, second, images, labels, layout=layout, only=only)
-    return compare_evaluations(evaluate_with(first, pairs), evaluate_with(second, pairs))
-
-
-def pairs_to_compare(
-    first: Segmenter,
-    second: Segmenter,
-    images: Content | Pairs,
-    labels: Content | None,
-    *,
-    layout: str | None,
-    only: str | Iterable[int] | None,
-) -> Pairs:
-    """The pairs that `compare` scores, once it is sure that the models can be compared."""
-    check_classes(first.classes, second.classes)
-    dimensions = [each.model.settings.network.dimensions for each in (first, second)]
-    if dimensions[0] != dimensions[1]:
-        one, other = (("planes", "volumes")[number == 3] for number in dimensions)
-        raise DataError(
-            f"The first model is for {one} and the second for {other}: expected two that score the "
-            "same images. Evaluate each by itself."
-        )
-    held = set(first.model.origin.held_out) & set(second.model.origin.held_out)
-    return layouts.scored(find_pairs(images, labels, layout, dimensions[0]), only, held)
