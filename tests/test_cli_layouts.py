@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import overtile
-from overtile import io, jobs
+from overtile import io, jobs, layouts
 from overtile.cli import main
 from overtile.cli.training import Choice, find_and_choose
 from overtile.errors import DataError
@@ -140,7 +140,7 @@ def test_volumes_are_trained_on_by_the_library(
 
     monkeypatch.setattr("overtile.training.train", stop)
     volume = Image(np.ones((4, 6, 8), np.uint8), "zyx")
-    pairs = jobs.layouts.pairs(volume, volume, 3)
+    pairs = layouts.pairs(volume, volume, 3)
     with pytest.raises(DataError, match="far enough"):
         overtile.train(pairs, steps=1)
     assert seen[1] == "unet3d"

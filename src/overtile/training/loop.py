@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from overtile.machine import reused_memory
 from overtile.model import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.step import Step
@@ -90,7 +91,7 @@ def run(
     module = TrainingModule(step, steps, loader, census, ranks)
     watch = Watch(module, deadline, state, on_step)
     chosen = step.settings
-    with quiet(), interrupts(watch):
+    with quiet(), interrupts(watch), reused_memory():
         trainer = pl.Trainer(
             accelerator="gpu" if next(step.parameters()).is_cuda else "cpu",
             devices=ranks.devices,
