@@ -64,7 +64,7 @@ def hela() -> Task:
 def dsb() -> Task:
     pairs = layouts.pairs(DATA / "dsb2018")
     held = [_hash(name) % 15 == 0 for name in pairs.names]
-    return _parted(pairs, held, ("AP at 0.5", "mean AP"))
+    return _parted(pairs, held, ("AP at 0.5", "mean AP 0.5-0.9"))
 
 
 def _hash(name: str) -> int:
@@ -116,7 +116,6 @@ def with_overtile(task: Task, minutes: float, seed: int) -> tuple[dict[str, Eval
         keep={"seed"},
         started=time.monotonic(),
     )
-    model.save(f"/tmp/overtile-accuracy-{seed}.model", overwrite=True)
     found = {
         part: overtile.evaluate(model, task.pairs, only=places)
         for part, places in task.scored.items()
