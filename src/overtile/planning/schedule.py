@@ -55,8 +55,8 @@ def _network(network: NetworkSettings) -> dict[str, Choice]:
     if isinstance(network, UNetSettings):
         found["network.stem"] = (
             network.stem,
-            "Squares of pixels are taken as one: a step takes 0.6 times as long, and errors in the "
-            f"same time are lower, {MEASURED}."
+            "Squares of pixels are taken as one: on a processor a step takes 0.6 times as long, "
+            f"and errors in the same time are lower, {MEASURED}."
             if math.prod(network.together) > 1
             else "Each voxel by itself: volumes are small.",
         )

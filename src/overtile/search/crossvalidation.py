@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from overtile import jobs
 from overtile.evaluation import Evaluation, Row
+from overtile.evaluation.bootstrap import of_mean
+from overtile.evaluation.measure import mean
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs, select
 from overtile.model import Model
@@ -18,7 +20,7 @@ from overtile.presets import Preset
 from overtile.search.begun import open_folder
 from overtile.search.folds import split_folds
 from overtile.search.opening import open_data
-from overtile.search.scoring import interval, mean, score, write_csv
+from overtile.search.scoring import score, write_csv
 from overtile.search.trainings import (
     described,
     finished,
@@ -38,6 +40,8 @@ RECORD = "folds.yaml"
 TABLE = "folds.csv"
 IMAGES = "images.csv"
 ENSEMBLE = "ensemble"
+
+NO_INTERVAL = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class CrossValidation:
         for name in self.names:
             folds = [each.mean.get(name, math.nan) for each in self.evaluations]
             values = self.values(name)
-            rows.append([name, *folds, mean(values), *interval(values)])
+            rows.append([name, *folds, mean(values), *(of_mean(values) or NO_INTERVAL)])
         return ["score", *columns, "all", "2.5 %", "97.5 %"], rows
 
 

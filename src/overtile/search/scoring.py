@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
-
 from overtile import jobs
 from overtile.evaluation import Evaluation
+from overtile.evaluation.measure import mean
 from overtile.layouts import Pairs
 from overtile.segmenter import Segmenter
-
-RESAMPLES = 10_000
-"""Of the bootstrap: the ends of an interval of 95 % then repeat to about 2 % of its width."""
 
 
 def score(segmenter: Segmenter, pairs: Pairs) -> Evaluation:
@@ -38,25 +34,6 @@ def main_score(evaluation: Evaluation) -> tuple[str, float]:
         return "AP at 0.5", evaluation.mean["AP at 0.5"]
     names = [n for place, n in enumerate(meaning.names) if place != meaning.background]
     return "mean Dice", mean([evaluation.pooled[f"Dice {name}"] for name in names])
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of those that are defined; NaN of none."""
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Within what the mean lies with 95 %: percentiles of a bootstrap over the values.
-
-    Efron 1979, doi:10.1214/aos/1176344552. Undefined values are left out; of fewer than two, NaN.
-    """
-    defined = np.array([value for value in values if not math.isnan(value)])
-    if len(defined) < 2:
-        return math.nan, math.nan
-    drawn = np.random.default_rng(0).integers(len(defined), size=(RESAMPLES, len(defined)))
-    low, high = np.percentile(defined[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

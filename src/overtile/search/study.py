@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from overtile.errors import DataError, OvertileError, optional
-from overtile.search.scoring import mean
+from overtile.evaluation.measure import mean
 from overtile.search.space import Tried, Value
 
 Objective = Callable[[dict[str, Value]], Iterator[tuple[str, float]]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from overtile import jobs
 from overtile.errors import SettingsError, optional
+from overtile.evaluation.measure import mean
 from overtile.labels import Kind
 from overtile.layouts import Content, Pairs, select
 from overtile.planning import Budget
@@ -19,7 +20,7 @@ from overtile.presets import Preset
 from overtile.search.begun import open_folder, read_begun
 from overtile.search.folds import split_folds
 from overtile.search.opening import Opened, open_data
-from overtile.search.scoring import main_score, mean, score, write_csv
+from overtile.search.scoring import main_score, score, write_csv
 from overtile.search.space import Tried, Value, changed, space_around
 from overtile.search.study import Limits, Objective, Study, Trial
 from overtile.search.trainings import described, kept, sharing, stop_if_interrupted

@@ -65,8 +65,6 @@ LAYERS: list[tuple[tuple[type[nn.Module], ...], str, str]] = [
 ]
 """What a layer that was found is, by its type."""
 
-REDUCTIONS = ("pool", "mean", "sum", "max", "min", "var", "std", "norm")
-
 OPERATIONS: list[tuple[tuple[str, ...], str, str]] = [
     (("batch_norm",), "norm with the image's own statistics", NORM),
     (("group_norm",), "group norm", NORM),
