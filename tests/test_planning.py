@@ -16,7 +16,7 @@ import overtile
 from overtile import layouts, presets
 from overtile.errors import SettingsError
 from overtile.fingerprint import Fingerprint
-from overtile.planning import FINISH_S, OVERHEAD, Budget, Machine, Plan, fit, limits, steps_for
+from overtile.planning import FINISH_S, Budget, Machine, Plan, fit, limits, steps_for
 from overtile.planning import make_plan as plan_for
 from overtile.planning.machine import fastest
 from overtile.planning.memory import peak_mib
@@ -99,8 +99,7 @@ class TestBudget:
         assert steps_for(Budget(steps=7), **facts) == 7  # type: ignore[arg-type]
         assert steps_for(Budget(epochs=2), **facts) == 7  # type: ignore[arg-type]  # 2000 / 300, up
         in_time = steps_for(Budget(minutes=1), **facts)  # type: ignore[arg-type]
-        step_s = 0.5 * OVERHEAD
-        assert in_time * step_s + 6 + FINISH_S <= 60 < (in_time + 1) * step_s + 6 + FINISH_S
+        assert in_time * 0.5 + 6 + FINISH_S <= 60 < (in_time + 1) * 0.5 + 6 + FINISH_S
         with pytest.raises(SettingsError, match=r"0\.1 minutes are too short.*Give at least 0\.3"):
             steps_for(Budget(minutes=0.1), **facts)  # type: ignore[arg-type]
 
@@ -295,7 +294,7 @@ class TestTime:
         assert isinstance(made.settings.network, ConvolutionSettings)
         assert made.settings.network.base_channels == min(limits.WIDTHS[2])
         assert made.settings.window.batch_size == limits.SMALLEST_BATCH
-        assert made.steps >= 3 * 60 / (4 * OVERHEAD)
+        assert made.steps >= 3 * 60 / 4
         assert "fewer than 600" in made.reasons["network.base_channels"]
         assert "600 are wanted" in made.reasons["window.batch_size"]
 

@@ -440,6 +440,7 @@ class TestRuns:
 
     def test_the_clock_stops_a_run_that_is_late(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("overtile.planning.making.steps_for", lambda *_, **__: 100_000)
+        monkeypatch.setattr("overtile.training.pace.Pace.look", lambda *_: 100_000)
         model = overtile.train(*sample(1), minutes=0.1, settings=SMALL)
         origin = model.model.origin
         assert origin.stopped == "time"

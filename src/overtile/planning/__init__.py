@@ -4,13 +4,12 @@
 each kind of choice; `limits` holds the numbers that they turn on, `draft` what is chosen so far.
 """
 
-from overtile.planning.budget import FINISH_S, OVERHEAD, Budget, steps_for
+from overtile.planning.budget import FINISH_S, Budget, steps_for
 from overtile.planning.machine import Machine, Timing
 from overtile.planning.making import Plan, fit, make_plan
 
 __all__ = [
     "FINISH_S",
-    "OVERHEAD",
     "Budget",
     "Machine",
     "Plan",

@@ -10,10 +10,6 @@ from overtile.errors import SettingsError
 FINISH_S = 4.0
 """Kept back from the time budget for calibrating and writing the model."""
 
-OVERHEAD = 1.1
-"""What a step takes in a run, in parts of one alone: averaging, records, checkpoints, Lightning.
-Measured 1.09 on two cores; a run that ends early has at least followed its whole schedule."""
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -44,7 +40,7 @@ class Budget:
 def steps_for(
     budget: Budget, *, step_s: float, elapsed_s: float, labelled_px: int, step_px: int
 ) -> int:
-    """The number of steps of a run, fixed once at its start.
+    """The number of steps of a run, as planned at its start.
 
     Parameters
     ----------
@@ -68,9 +64,9 @@ def steps_for(
     if budget.epochs is not None:
         return max(1, math.ceil(budget.epochs * labelled_px / step_px))
     assert budget.minutes is not None
-    steps = int((60 * budget.minutes - elapsed_s - FINISH_S) / (step_s * OVERHEAD))
+    steps = int((60 * budget.minutes - elapsed_s - FINISH_S) / step_s)
     if steps < 1:
-        needed = math.ceil((elapsed_s + FINISH_S + 10 * step_s * OVERHEAD) / 6) / 10
+        needed = math.ceil((elapsed_s + FINISH_S + 10 * step_s) / 6) / 10
         raise SettingsError(
             f"{budget.minutes:g} minutes are too short: preparing took {elapsed_s:.0f} s and one "
             f"step takes {step_s:.2g} s. Give at least {needed:.1f} minutes."

@@ -12,7 +12,7 @@ import torch
 
 from overtile import networks
 from overtile.engines.torch import best_device, native_precision
-from overtile.machine import default_threads, describe_processor, free_memory
+from overtile.machine import default_threads, describe_processor, free_memory, reused_memory
 from overtile.planning.limits import FEW_WINDOWS
 from overtile.settings import Layout, Precision, Settings, WindowSettings
 from overtile.step import Batch, Step, measure_step_s
@@ -22,6 +22,9 @@ ENOUGH_S = 3.0
 
 SHARE = 0.03
 """Of the time budget, and no longer than this."""
+
+REPEATS = 30
+"""At most, within that time."""
 
 QUICK_S = 0.4
 """One of those before it, by which alternatives are compared."""
@@ -91,10 +94,11 @@ class Timing:
         there = self._device
         batch = slabs.to(there), target.to(there), weight.to(there), seeds
         step = Step(networks.build(settings.network), settings).to(self._device)
-        if not self._warm:  # the first steps of a process are slow
-            measure_step_s(step, batch, repeats=1, enough_s=0.0)
-            self._warm = True
-        return measure_step_s(step, batch, repeats=8, enough_s=enough_s)
+        with reused_memory():  # as training does
+            if not self._warm:  # the first steps of a process are slow
+                measure_step_s(step, batch, repeats=1, enough_s=0.0)
+                self._warm = True
+            return measure_step_s(step, batch, repeats=REPEATS, enough_s=enough_s)
 
     def load_s(self, settings: Settings) -> float:
         """The time to read a batch, in seconds."""

@@ -11,7 +11,7 @@ from overtile.errors import SettingsError
 from overtile.fingerprint import Fingerprint
 from overtile.planning import network as depths
 from overtile.planning import objective, window
-from overtile.planning.budget import FINISH_S, OVERHEAD, Budget, steps_for
+from overtile.planning.budget import FINISH_S, Budget, steps_for
 from overtile.planning.draft import Draft
 from overtile.planning.machine import ENOUGH_S, SHARE, Machine, Timing, fastest
 from overtile.planning.memory import make_fit
@@ -130,7 +130,7 @@ def make_plan(
     )
     draft.decide("steps", (steps, _why_steps(budget, steps, step_s, elapsed_s)))
     draft.choose("averaging", choose_averaging(steps))
-    seconds = elapsed_s + steps * step_s * OVERHEAD + FINISH_S
+    seconds = elapsed_s + steps * step_s + FINISH_S
     return Plan(draft.finished(), draft.reasons, fingerprint, machine, peak, step_s, seconds)
 
 
@@ -187,7 +187,7 @@ def settle_speed(
     left_s = math.inf
     if budget.minutes is not None:
         left_s = 60 * budget.minutes - (time.monotonic() - started) - FINISH_S
-        left_s = max(left_s, 0.0) / OVERHEAD
+        left_s = max(left_s, 0.0)
     fit_to_time(draft, timing, machine.precision, left_s)
     precision, layout, why = fastest(draft.settings, machine.precision, timing)
     draft.decide("precision", (precision, why))

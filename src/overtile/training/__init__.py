@@ -65,7 +65,8 @@ def train(
     settings
         A preset's or a user's; what is left open in them is decided here, and stands in the model.
     budget
-        Minutes, steps or epochs. Minutes become a number of steps, once, from the measured speed.
+        Minutes, steps or epochs. Minutes become a number of steps from the measured speed, which
+        follows the run's own while it lasts.
     keep
         Dotted names of the settings that are kept as they are; the others of the default preset
         are planned. By default all are kept.
@@ -118,9 +119,10 @@ def train(
         begun.check_data(data.digests, data.label_digests)
         data.weigh_by(begun.settings.pixel_weight)
         network = networks.build(begun.settings.network, begun.settings.seed)
-    deadline = time.monotonic() + _seconds(begun.minutes) - begun.spent_s
+    begins = time.monotonic() - begun.spent_s
+    end, deadline = (begins + seconds for seconds in _seconds(begun.minutes))
     data.normalise_for(network)
-    settings, steps = begun.settings, begun.steps
+    settings = begun.settings
     ranks.check_batch(settings.window.batch_size)
     if ranks.count > 1:
         tell(ranks.describe(settings))
@@ -129,8 +131,9 @@ def train(
     result = run(
         step,
         load,
-        steps,
+        begun.steps,
         Census(data.meaning.names, settings, ranks.total),
+        end=end,
         deadline=deadline,
         state=state,
         on_step=on_step,
@@ -139,12 +142,12 @@ def train(
     )
     # Windows of steps that never were: any will do, as long as they are the same for a resumed run.
     count = min(BATCHES, 1 + result.steps // 50)  # at most a fiftieth of the time
-    unseen = itertools.islice(load(steps, steps + count), count)
+    unseen = itertools.islice(load(result.planned, result.planned + count), count)
     batches = (_to(ranks.device, batch) for batch in unseen)
     disparity = measure_disparity(step, result.parameters, batches)
 
     def finish() -> Model:
-        model = make_model(data, settings, result, steps, ranks.device, held_out, started)
+        model = make_model(data, settings, result, ranks.device, held_out, started)
         more = {
             "started_from": begun.started_from,
             "notes": (*result.notes, *remark(disparity)),
@@ -241,9 +244,11 @@ def _to(device: torch.device, batch: Batch) -> Batch:
     return slabs.to(device), target.to(device), weight.to(device), seeds
 
 
-def _seconds(minutes: float | None) -> float:
-    """What the clock allows for training in all."""
-    return 60 * minutes * LATE - FINISH_S if minutes else math.inf
+def _seconds(minutes: float | None) -> tuple[float, float]:
+    """After how much time the last step is to be done, and training stops at the latest."""
+    if minutes is None:
+        return math.inf, math.inf
+    return 60 * minutes - FINISH_S, 60 * minutes * LATE - FINISH_S
 
 
 def _plan(data: TrainingData, wanted: Wanted, budget: Budget, ranks: Ranks, started: float) -> Plan:

@@ -45,12 +45,12 @@ def make_model(
     data: TrainingData,
     settings: Settings,
     result: Result,
-    planned: int,
     device: torch.device,
     held_out: tuple[str, ...],
     started: float,
 ) -> Model:
     """The model that a run ends in: calibrated, with its origin and its test window."""
+    settings = settings.model_copy(update={"steps": result.planned})
     network = build(settings.network)
     network.load_state_dict(result.parameters)
     smaller = [network.prune(level) for level in settings.network.levels]
@@ -82,7 +82,7 @@ def make_model(
             versions=versions,
             processor=describe_processor(),
             steps=result.steps,
-            planned_steps=planned,
+            planned_steps=result.planned,
             stopped=result.stopped,
             seconds=round(time.monotonic() - started, 1),
             images=data.digests,

@@ -14,6 +14,7 @@ from overtile.step import Step
 from overtile.training.census import Census
 from overtile.training.loggers import Logger
 from overtile.training.module import Loader, TrainingModule
+from overtile.training.pace import Pace
 from overtile.training.quiet import quiet
 from overtile.training.ranks import Ranks
 from overtile.training.state import State
@@ -31,8 +32,8 @@ class Result:
     ----------
     parameters
         Of the network: the average, or the last ones where nothing is averaged.
-    steps
-        Done, this run and the ones it went on from together.
+    steps, planned
+        Done, this run and the ones it went on from together; and to be done.
     stopped
         Why it ended before its planned steps: ``time``, ``interrupt``, or None.
     notes
@@ -43,6 +44,7 @@ class Result:
     parameters: dict[str, Tensor]
     history: tuple[HistoryRow, ...]
     steps: int
+    planned: int
     stopped: Stop
     notes: tuple[str, ...] = ()
 
@@ -53,13 +55,14 @@ def run(
     steps: int,
     census: Census,
     *,
+    end: float,
     deadline: float,
     state: State | None,
     on_step: Callable[[Progress], None],
     ranks: Ranks | None = None,
     loggers: Sequence[Logger] = (),
 ) -> Result:
-    """Train for a number of steps, or until the deadline or Ctrl-C.
+    """Train for a number of steps, or until the end, the deadline or Ctrl-C.
 
     Parameters
     ----------
@@ -68,11 +71,13 @@ def run(
     loader
         Makes the batches of a range of steps.
     steps
-        The planned number; the learning rate follows it.
+        The planned number; the learning rate follows it. Where there is an end, it is set again by
+        the speed of the run.
     census
         Counts the classes that are predicted.
-    deadline
-        On the clock of `time.monotonic`, in seconds.
+    end, deadline
+        When the last step is to be done, and when the run is stopped, on the clock of
+        `time.monotonic`; infinite where there is time.
     state
         Where checkpoints are kept for resuming, and gone on from where there is one.
     on_step
@@ -89,7 +94,7 @@ def run(
     """
     ranks = ranks or Ranks()
     module = TrainingModule(step, steps, loader, census, ranks)
-    watch = Watch(module, deadline, state, on_step)
+    watch = Watch(module, deadline, Pace(end, ranks.most), state, on_step)
     chosen = step.settings
     with quiet(), interrupts(watch), reused_memory():
         trainer = pl.Trainer(
@@ -117,6 +122,7 @@ def run(
         module.average.state,
         tuple(module.history),
         trainer.global_step,
+        module.steps,
         watch.stopped,
         tuple(module.notes),
     )

@@ -46,6 +46,11 @@ class TrainingModule(pl.LightningModule):
         self.history: list[HistoryRow] = []
         self.notes: list[str] = []
 
+    def plan_steps(self, steps: int) -> None:
+        """Set how many steps the run is to have; the learning rate follows."""
+        self.steps = steps
+        self.trainer.fit_loop.epoch_loop.max_steps = steps
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         # Drop-out, too, is a function of (seed, step, process), and leaves the caller's random
         # state alone.
@@ -77,6 +82,7 @@ class TrainingModule(pl.LightningModule):
         checkpoint["recovery"] = self.recovery.record()
         checkpoint["census"] = self.census.state()
         checkpoint["notes"] = self.notes
+        checkpoint["steps"] = self.steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # A checkpoint is written after a chunk; Lightning would add a batch to that one, as a step.
@@ -87,3 +93,4 @@ class TrainingModule(pl.LightningModule):
         self.recovery.load(checkpoint["recovery"])
         self.census.load(checkpoint["census"])
         self.notes = checkpoint["notes"]
+        self.plan_steps(checkpoint["steps"])

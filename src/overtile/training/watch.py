@@ -20,6 +20,7 @@ from overtile.model import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.training.loggers import begin, log
 from overtile.training.module import TrainingModule
+from overtile.training.pace import Pace
 from overtile.training.state import State
 
 mend_torchvision()
@@ -69,11 +70,13 @@ class Watch(pl.Callback):
         self,
         module: TrainingModule,
         deadline: float,
+        pace: Pace,
         state: State | None,
         on_step: Callable[[Progress], None],
     ) -> None:
         self.module = module
         self.deadline = deadline
+        self.pace = pace
         self.state = state
         self.on_step = on_step
         self.ranks = module.ranks
@@ -127,6 +130,7 @@ class Watch(pl.Callback):
 
     def _record(self, trainer: pl.Trainer, done: int) -> None:
         module, optimiser = self.module, trainer.optimizers[0]
+        module.plan_steps(self.pace.look(done, module.steps, time.monotonic()))
         loss = float(torch.stack(self.losses).mean())
         here = time.monotonic() - self.began
         error = module.census.record(done)
