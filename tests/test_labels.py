@@ -49,6 +49,24 @@ class TestMeaning:
         for label in (truth, truth.astype(np.float32)):
             assert np.array_equal(understand([label]).class_map(label), truth)
 
+    def test_cells_that_keep_their_numbers_in_a_film_are_objects(self) -> None:
+        """Of thirteen cells eleven are gone for a while; organs of a volume are classes all the same.
+
+        So are those of a film of which no number is left out, for they may be classes.
+        """
+        film = np.zeros((6, 20, 130), np.uint16)
+        numbers = [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 18, 19, 21]
+        for place, number in enumerate(numbers):
+            for time in range(6):
+                if place < 2 or (time + place) % 3:
+                    film[time, 5:15, 10 * place + 1 : 10 * place + 8] = number
+        film[0, 5:15, 121:128] = 0
+        assert understand(list(film)).kind == "instances"
+        assert understand([np.stack([frame] * 2) for frame in film]).kind == "classes"
+        for place, number in enumerate(numbers, start=1):
+            film[film == number] = place
+        assert understand(list(film)).kind == "classes"
+
     def test_recurring_values_are_classes_and_255_is_unlabelled(self) -> None:
         maps = [NOISE.choice([0, 1, 2, 3, 255], (20, 20)) for _ in range(4)]
         meaning = understand(maps)

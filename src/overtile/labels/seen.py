@@ -24,6 +24,9 @@ from overtile.labels.separation import touching
 SURE_OBJECTS = 12
 """A label numbered without gaps beyond this counts objects: so many classes are seldom seen."""
 
+FILM_OBJECTS = 8
+"""Planes of a film hold as many, or it takes other signs to know it for one."""
+
 
 class Seen:
     """What is counted; with `repair`, of values that are rounded first.
@@ -126,9 +129,11 @@ class _Objects:
         self.counts: set[int] = set()
         self.single_regions = 0
         self.regions_of = 0
+        self.planes = True
 
     def add(self, label: NDArray[np.int64], values: NDArray[np.int64]) -> None:
         self.appearances.update(values.tolist())
+        self.planes &= label.ndim == 2
         ids = values[values != 0]
         if not ids.size or ids[0] < 0 or ids[-1] > 2**24:
             return
@@ -151,6 +156,16 @@ class _Objects:
             return False
         each_its_own = self.numbered == labels and len(self.counts) > 1
         recurrence = sum(self.appearances[value] for value in ids) / (labels * len(ids))
-        differ = recurrence < 1 / 2
+        differ = recurrence < 1 / 2 or (self._is_film(ids) and recurrence < 3 / 4)
         many = self.most_numbered > SURE_OBJECTS or self.most_values > MOST_CLASSES
         return many or each_its_own or differ
+
+    def _is_film(self, ids: list[int]) -> bool:
+        """Whether many objects keep their numbers, some of which are gone or yet to come.
+
+        Of planes alone: organs of volumes are one region each, too, and not all are in each.
+        """
+        gaps = max(ids) > len(ids)
+        single = self.single_regions == self.regions_of
+        many = self.most_values >= FILM_OBJECTS and len(self.counts) > 1
+        return self.planes and gaps and single and many

@@ -11,7 +11,8 @@ These are the rules, unless the user or the layout of the data says which it is:
    value is one connected region, and values are numbered without gaps from 1, as programs number
    objects, in a label of more than 12 or in all labels up to different numbers; or they differ
    between labels: on average one is found in less than half of them, as in a stack or a film whose
-   objects come and go.
+   objects come and go; of planes with eight values or more, each one region everywhere, and numbers
+   that are left out, in less than three quarters.
 5. Scribbles, if every label is 0 but for thin strokes of two values or more (`scribbles`), and 0
    has no name: there 0 is not labelled.
 6. Otherwise classes, in the order of their values; where all others are at most 40, the value 255
