@@ -97,7 +97,9 @@ class TestFolder:
             replace(
                 model,
                 origin=model.origin.model_copy(update={"images": images, "held_out": held_out}),
-                classes=model.classes.model_copy(update={"smallest_object_px": smallest_px}),
+                classes=model.classes.model_copy(
+                    update={"smallest_object_px": smallest_px, "inside": smallest_px / 10}
+                ),
             )
             for model, images, held_out, smallest_px in (
                 (first, {"a": "1", "b": "2"}, ("x", "y"), 9),
@@ -109,6 +111,7 @@ class TestFolder:
         assert together.origin.held_out == ("y",)
         assert together.origin.steps == first.origin.steps + other.origin.steps
         assert together.classes.smallest_object_px == 5
+        assert together.classes.inside == pytest.approx(0.7)
 
     def test_too_few(self, members: list[Model]) -> None:
         for some in ([], members[:1]):

@@ -13,13 +13,13 @@ from overtile.blending import blended, tile_mismatch
 from overtile.engines import Engine
 from overtile.engines.choice import cost_of
 from overtile.engines.cost import Cost, probe_shapes
-from overtile.errors import DataError, ModelError, SettingsError
+from overtile.errors import DataError, ModelError
 from overtile.executors import Work, in_this_process
 from overtile.image import Image, Sliceable
 from overtile.labels import UNLABELLED_VALUE
 from overtile.metrics import Mismatch
 from overtile.model import Model
-from overtile.objects import INSIDE, SPARE_PX, ObjectSettings, above_inside
+from overtile.objects import ObjectSettings, told_apart
 from overtile.planes import Planes
 from overtile.resample import Resampled, to_pixel_size
 from overtile.tileplan import SAFE_SHARE, Load, TilePlan, plan_tiles, plan_unmeasured
@@ -128,28 +128,12 @@ class Predictor:
         line_px = self.model.settings.pixel_weight.separation_px
         growth = larger ** (1 / self.model.settings.network.dimensions)
         if self.model.has_line:
-            return self._told_apart(seed_threshold, growth * (line_px + SPARE_PX), larger)
+            smallest_px = classes.smallest_object_px * larger
+            return told_apart(classes.inside, line_px, smallest_px, seed_threshold, growth=growth)
         return ObjectSettings(
             smallest_px=round(classes.smallest_object_px * larger),
             grow_px=growth * line_px / 2 if classes.kind == "instances" else 0,
             seed_threshold=seed_threshold,
-        )
-
-    def _told_apart(
-        self, seed_threshold: float | None, grow_px: float, larger: float
-    ) -> ObjectSettings:
-        """What an object is in the objectness of a network that knows lines between them."""
-        if seed_threshold is not None and seed_threshold <= INSIDE:
-            raise SettingsError(
-                f"A seed threshold of {seed_threshold} parts nothing: this model finds objects "
-                f"where the probability to be inside of one is above {INSIDE}. Give more, or none."
-            )
-        return ObjectSettings(
-            threshold=above_inside(INSIDE),
-            smallest_px=round(self.model.classes.smallest_object_px * larger),
-            grow_px=grow_px,
-            grow_above=0.5,
-            seed_threshold=None if seed_threshold is None else above_inside(seed_threshold),
         )
 
     def plan(

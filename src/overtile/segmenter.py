@@ -104,7 +104,8 @@ class Segmenter:
     @property
     def meaning(self) -> LabelMeaning:
         """What label values meant in training."""
-        known = self.model.classes.model_dump(exclude={"labelled_share", "smallest_object_px"})
+        measured = {"labelled_share", "smallest_object_px", "inside"}
+        known = self.model.classes.model_dump(exclude=measured)
         repair = self.model.settings.labels.repair
         return LabelMeaning(**known, repair=repair)
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,10 +87,14 @@ def combine(members: Sequence[Model], names: Sequence[str] = ()) -> Model:
                     f"{_said(of(first))}: the models of an ensemble need the same."
                 )
     origin = _together([model.origin for model in members])
-    smallest_px = min(model.classes.smallest_object_px for model in members)
+    known = [model.classes for model in members]
+    objects = {
+        "smallest_object_px": min(classes.smallest_object_px for classes in known),
+        "inside": statistics.mean(classes.inside for classes in known),
+    }
     return replace(
         first,
-        classes=first.classes.model_copy(update={"smallest_object_px": smallest_px}),
+        classes=first.classes.model_copy(update=objects),
         exact=all(model.exact for model in members),
         origin=origin,
         members=tuple(members),

@@ -10,6 +10,7 @@ from overtile.fingerprint import Fingerprint
 from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.normalise import Scheme
+from overtile.objects import INSIDE
 from overtile.settings import Frozen, LabelKind
 
 FORMAT = 5
@@ -29,6 +30,9 @@ class Classes(Frozen):
         The share of the training pixels that are labelled.
     smallest_object_px
         What is smaller is a speck.
+    inside
+        Where the network knows lines between objects: the probability of being inside of one from
+        which pixels hold together, fitted to the training images.
     """
 
     kind: LabelKind
@@ -42,6 +46,7 @@ class Classes(Frozen):
     reason: str = ""
     labelled_share: float = 1.0
     smallest_object_px: int = 0
+    inside: float = pydantic.Field(INSIDE, ge=0, lt=1)
 
     @property
     def legend(self) -> Legend:

@@ -5,7 +5,7 @@ ids are those of the whole image, however it was cut.
 """
 
 from overtile.objects.finding import ObjectSettings, find_objects, find_objects_in_blocks
-from overtile.objects.lines import INSIDE, SPARE_PX, above_inside, objectness, without_line
+from overtile.objects.lines import INSIDE, objectness, told_apart, without_line
 from overtile.objects.measuring import Table, measure, write_csv
 from overtile.objects.regions import Store, Window, cut_blocks
 
@@ -16,12 +16,12 @@ __all__ = [
     "Store",
     "Table",
     "Window",
-    "above_inside",
     "cut_blocks",
     "find_objects",
     "find_objects_in_blocks",
     "measure",
     "objectness",
+    "told_apart",
     "without_line",
     "write_csv",
 ]

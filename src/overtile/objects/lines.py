@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from overtile.errors import SettingsError
+from overtile.objects.finding import ObjectSettings
+
 INSIDE = 0.7
-"""A probability of being inside from which pixels hold together as one object. Measured on DSB 2018
-(trained on 109 images, scored on 46): mean average precision 0.505, 0.520, 0.528, 0.525 at 0.5,
-0.6, 0.7, 0.8. After the shift of the logits 0.8 and 0.9 were better on synthetic cells (0.82 and
-0.86 against 0.78), but leave a network that was trained for a moment without any objects."""
+"""The probability of being inside from which pixels hold together as one object, where none was
+fitted to training images."""
 
 SPARE_PX = 2
 """How far objects grow beyond the width of the line: on the same images 0.514, 0.524, 0.528, 0.528
@@ -38,6 +39,48 @@ def objectness(likely: NDArray[np.float32]) -> NDArray[np.float32]:
 def above_inside(probability: float) -> float:
     """The objectness of a pixel that is inside with so much probability."""
     return (1 + probability) / 2
+
+
+def told_apart(
+    inside: float,
+    line_px: int,
+    smallest_px: float = 0,
+    seed_threshold: float | None = None,
+    *,
+    growth: float = 1.0,
+) -> ObjectSettings:
+    """What an object is in the objectness of a network that knows lines between them.
+
+    Parameters
+    ----------
+    inside
+        The probability of being inside from which pixels hold together.
+    line_px
+        The width of the line in training.
+    smallest_px
+        Objects of fewer pixels are left out, before they take their part of the line.
+    seed_threshold
+        A probability of being inside, above which seeds lie; None parts nothing.
+    growth
+        The side of a pixel that the network sees, in those of the image.
+
+    Raises
+    ------
+    SettingsError
+        The seed threshold is not above that of objects.
+    """
+    if seed_threshold is not None and seed_threshold <= inside:
+        raise SettingsError(
+            f"A seed threshold of {seed_threshold} parts nothing: this model finds objects "
+            f"where the probability to be inside of one is above {inside}. Give more, or none."
+        )
+    return ObjectSettings(
+        threshold=above_inside(inside),
+        smallest_px=round(smallest_px),
+        grow_px=growth * (line_px + SPARE_PX),
+        grow_above=0.5,
+        seed_threshold=None if seed_threshold is None else above_inside(seed_threshold),
+    )
 
 
 def without_line(likely: NDArray[np.float32]) -> NDArray[np.float32]:

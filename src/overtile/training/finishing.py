@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,12 +26,15 @@ from overtile.model import Arrays, Model
 from overtile.model.manifest import Classes, Origin
 from overtile.networks import Network, build
 from overtile.normalise import Normalisation
+from overtile.objects import INSIDE
 from overtile.settings import Settings
 from overtile.step import window_sizes
+from overtile.symmetry import Turn
 from overtile.tiler import Tiler, read_mirrored
 from overtile.tiles import Tile
 from overtile.training.calibration import logit_shift
 from overtile.training.data import TrainingData
+from overtile.training.insides import fit_inside
 from overtile.training.loop import Result
 
 TEST_PX = 128
@@ -56,6 +59,8 @@ def make_model(
     smaller = [network.prune(level) for level in settings.network.levels]
     if settings.calibrate:
         _calibrate([network, *reversed(smaller)], data, settings, device)
+    smallest_px = _smallest_object(data.areas_px)
+    inside = _fit_inside(network, data, settings, smallest_px, device)
     heads = {"logits": network} | {f"logits_{n}": each for n, each in enumerate(smaller, start=1)}
     packages = ("overtile", "torch", "lightning", "numpy", "scipy")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
@@ -73,7 +78,8 @@ def make_model(
             palette=meaning.palette,
             reason=meaning.reason,
             labelled_share=data.labelled_share,
-            smallest_object_px=_smallest_object(data.areas_px),
+            smallest_object_px=smallest_px,
+            inside=inside,
         ),
         normalisation=data.normalisation,
         fields=network.fields,
@@ -114,40 +120,74 @@ def _shift(
     network: Network, data: TrainingData, settings: Settings, device: torch.device
 ) -> Tensor:
     """What to add to the logits of each class."""
-    passes = _passes(TorchEngine(network, device), network.fields, settings)
+    engine = TorchEngine(network, device)
+    passes = [_turned(engine, [turn], settings) for turn in _turns(network.fields, settings)]
+    tile_px = _tile_px(network, settings)
+    predicted = (
+        (np.stack([logits for _, logits in each]), _part(target, each[0][0]))
+        for several, image, target in _middles(passes, network, data, settings)
+        for each in zip(*[one.logits(image, tile_px) for one in several], strict=True)
+    )
+    return logit_shift(predicted, settings.loss.activation)
 
-    def tilers(number: int) -> list[Tiler]:
-        return [
+
+def _fit_inside(
+    network: Network,
+    data: TrainingData,
+    settings: Settings,
+    smallest_px: int,
+    device: torch.device,
+) -> float:
+    """Where objects begin, if the network knows lines between them."""
+    weighing, turns = settings.pixel_weight, _turns(network.fields, settings)
+    if not weighing.has_line(data.meaning.kind):
+        return INSIDE
+    engine = _turned(TorchEngine(network, device), turns, settings)
+    tile_px = _tile_px(network, settings)
+    predicted = (
+        (tiler.predict(image, tile_px, "foreground"), target)
+        for (tiler,), image, target in _middles([engine], network, data, settings)
+    )
+    return fit_inside(predicted, weighing.separation_px, smallest_px)
+
+
+def _middles(
+    engines: Sequence[Engine], network: Network, data: TrainingData, settings: Settings
+) -> Iterator[tuple[list[Tiler], NDArray[np.generic], NDArray[np.int16]]]:
+    """The middle of each example in a random order, image and target, and how it is predicted."""
+    for number in np.random.default_rng(settings.seed).permutation(len(data.examples)):
+        tilers = [
             Tiler(
                 engine,
                 network.fields,
                 border=settings.border,
                 normalisation=data.normalisations[number],
                 activation=settings.loss.activation,
+                line=settings.pixel_weight.has_line(data.meaning.kind),
             )
-            for engine in passes
+            for engine in engines
         ]
+        yield tilers, *_middle(data.examples[number])
 
-    order = np.random.default_rng(settings.seed).permutation(len(data.examples))
-    crops = ((tilers(number), *_middle(data.examples[number])) for number in order)
-    # A volume's margin is most of what is read: tiles of a training window's size fit into memory.
+
+def _tile_px(network: Network, settings: Settings) -> list[int] | None:
+    """A volume's margin is most of what is read: tiles of a training window's size fit."""
     sizes = zip(window_sizes(settings, network.fields).out, network.fields, strict=True)
     step = [max(side // field.grid, 1) * field.grid for side, field in sizes]
-    tile_px = step if len(step) == 3 else None
-    predicted = (
-        (np.stack([logits for _, logits in each]), _part(target, each[0][0]))
-        for several, image, target in crops
-        for each in zip(*[one.logits(image, tile_px) for one in several], strict=True)
-    )
-    return logit_shift(predicted, settings.loss.activation)
+    return step if len(step) == 3 else None
 
 
-def _passes(engine: Engine, fields: Fields, settings: Settings) -> list[Engine]:
-    """An engine for each pass whose probabilities prediction averages."""
-    if not settings.turns:
-        return [engine]
-    turns, activation = turns_for(fields, [settings.augment]), settings.loss.activation
-    return [AveragedEngine([engine], [turn], activation) for turn in turns]
+def _turns(fields: Fields, settings: Settings) -> Sequence[Turn | None]:
+    """Those whose probabilities prediction averages; one that is none where it does not."""
+    return turns_for(fields, [settings.augment]) if settings.turns else [None]
+
+
+def _turned(engine: Engine, turns: Sequence[Turn | None], settings: Settings) -> Engine:
+    """An engine that averages turned windows."""
+    several = [turn for turn in turns if turn is not None]
+    if not several:
+        return engine
+    return AveragedEngine([engine], several, settings.loss.activation)
 
 
 def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
