@@ -5,7 +5,8 @@
 
 Splits are those of ``../shared/data/README.md``. Every program gets the same images, the same time
 (from its start to its trained network, on the same cores), and its own defaults; all predictions
-are scored by `overtile.evaluation`. A row is printed, and added to the file of ``--rows``.
+are scored by `overtile.evaluation`. A row is printed, and added to the file of ``--rows``; the
+models of Overtile, with their learning curves, are left in the folder of ``--models``.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ TASKS: dict[str, Callable[[], Task]] = {
 }
 
 
-def with_overtile(task: Task, minutes: float, seed: int) -> tuple[dict[str, Evaluation], str]:
+def with_overtile(
+    task: Task, minutes: float, seed: int, output: Path | None
+) -> tuple[dict[str, Evaluation], str]:
     """Trained by its defaults; the seed is all that is set."""
     others = [place for place in range(len(task.pairs)) if place not in task.train]
     model = overtile.train(
@@ -114,6 +117,8 @@ def with_overtile(task: Task, minutes: float, seed: int) -> tuple[dict[str, Eval
             update={"seed": seed}
         ),
         keep={"seed"},
+        output=output,
+        overwrite=True,
         started=time.monotonic(),
     )
     found = {
@@ -151,6 +156,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rows", type=Path, default=Path("accuracy.jsonl"))
+    parser.add_argument("--models", type=Path)
     given = parser.parse_args()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
@@ -160,7 +166,8 @@ def main() -> None:
             for seed in given.seeds:
                 task, began = TASKS[name](), time.monotonic()
                 if program == "overtile":
-                    found, what = with_overtile(task, given.minutes, seed)
+                    output = given.models and given.models / f"{name}-{seed}.model"
+                    found, what = with_overtile(task, given.minutes, seed, output)
                 else:
                     found, what = with_peer(program, task, given.minutes, seed)
                 row: dict[str, object] = {"task": name, "program": program, "seed": seed}

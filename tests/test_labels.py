@@ -50,7 +50,7 @@ class TestMeaning:
             assert np.array_equal(understand([label]).class_map(label), truth)
 
     def test_cells_that_keep_their_numbers_in_a_film_are_objects(self) -> None:
-        """Of thirteen cells eleven are gone for a while; organs of a volume are classes all the same.
+        """Eleven of thirteen are gone for a while; organs of a volume are classes all the same.
 
         So are those of a film of which no number is left out, for they may be classes.
         """

@@ -261,6 +261,23 @@ def test_cell_tracking_takes_silver_before_gold(tmp_path: Path) -> None:
     assert [(p.name, p.read_label().values[0, 0]) for p in gold] == [("01/t000", 1), ("02/t002", 1)]
 
 
+def test_cells_of_the_challenge_are_known_by_their_names(tmp_path: Path) -> None:
+    """Given as folders, as lists and as one file; other names say nothing."""
+    names = ("man_seg000.tif", "man_seg001.tif")
+    draw(*[f"SEG/{name}" for name in names], "other/t000.tif", "other/t001.tif", under=tmp_path)
+    draw("01/000.tif", "01/001.tif", under=tmp_path)
+    images = [tmp_path / "01" / f"00{n}.tif" for n in range(2)]
+    labels = [tmp_path / "SEG" / name for name in names]
+    for pairs in (
+        layouts.pairs(tmp_path / "01", tmp_path / "SEG"),
+        layouts.pairs(images, labels),
+        layouts.pairs(images[0], labels[0]),
+    ):
+        assert pairs.hints.kind == "instances"
+    assert layouts.pairs(images, [labels[0], tmp_path / "other" / "t001.tif"]).hints.kind is None
+    assert layouts.pairs([np.ones((5, 6))], [np.ones((5, 6), int)]).hints.kind is None
+
+
 def test_cell_tracking_in_three_dimensions(tmp_path: Path) -> None:
     draw("Fluo-N3DH/01/t000.tif", "Fluo-N3DH/01_GT/SEG/man_seg000.tif", under=tmp_path, axes="zyx")
     found = layouts.pairs(tmp_path / "Fluo-N3DH")

@@ -8,6 +8,7 @@ cells. So training takes silver where there is some.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def find_ctc(folder: Folder, *, only_gold: bool = False) -> Found | None:
         how += ", which in some frames may be of some cells only"
     volumes = "3D" in folder.path.name or None  # as in Fluo-N3DH-CE
     return Found(tuple(rows), how, Hints(kind="instances"), volumes, tuple(aside))
+
+
+def hints_by_name(labels: Iterable[str]) -> Hints:
+    """That labels are cells, where all of them are named as those of the challenge.
+
+    Cells keep their numbers from frame to frame: a few frames by themselves look like classes.
+    """
+    cells = all(re.match(r"man_(seg|track)\d+", label) for label in labels)
+    return Hints(kind="instances") if cells else Hints()
 
 
 def _labels(root: Folder, film: str, kind: str) -> dict[str, Path]:

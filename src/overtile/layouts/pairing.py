@@ -11,6 +11,7 @@ from overtile import io
 from overtile.errors import DataError, SettingsError
 from overtile.layouts.annotations import are_annotations, pair_annotations
 from overtile.layouts.checks import check_lengths
+from overtile.layouts.ctc import hints_by_name
 from overtile.layouts.folders import list_folder, pair_folders
 from overtile.layouts.found import Found, Row
 from overtile.layouts.openers import Bands
@@ -103,7 +104,9 @@ def _of_folders(images: Content, labels: Content, dimensions: int | None) -> Pai
     """The pairs of two folders; None where neither is one."""
     left, right = _folder(images), _folder(labels)
     if left and right:
-        return _of_found(Found(*pair_folders(look(left), look(right))), dimensions)
+        rows, how = pair_folders(look(left), look(right))
+        hints = hints_by_name(Path(str(row.label)).name for row in rows)
+        return _of_found(Found(rows, how, hints), dimensions)
     if left or right:
         raise DataError(
             f"{left or right} is a folder, and what was given with it is not: expected images and "
@@ -128,7 +131,8 @@ def _by_position(images: Content, labels: Content, dimensions: int | None) -> Pa
         Pair(name, image, label, group)
         for (name, image), (_, label), group in zip(left, right, groups, strict=True)
     ]
-    return Pairs(tuple(members), "paired by position", dimensions=dimensions)
+    hints = hints_by_name(label.origin for _, label in right)
+    return Pairs(tuple(members), "paired by position", hints, dimensions)
 
 
 def _recognise(images: Content, layout: str | None) -> Recognised | None:
