@@ -20,6 +20,9 @@ AHEAD = 2
 """Windows that are read ahead, and results that wait to be written: one for each would stall where
 reading is uneven, and each more costs memory."""
 
+FEW_CELLS = 48
+"""Sides along all axes that are tried one by one."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -140,9 +143,15 @@ def _along(size: int, step: int, field: Field, border: Border) -> _Axis:
 
 
 def _steps(size: int, unit: int, most_px: int | None, dimensions: int) -> set[int]:
-    """Sides worth trying, each the smallest for its number of tiles along the axis."""
+    """Sides worth trying, each the smallest for its number of tiles along the axis.
+
+    All where they are few: there a larger side may be better, as the last tile's margin ends at the
+    image's edge.
+    """
     cells = -(-size // unit)
     most = cells if most_px is None else max(1, min(cells, most_px // unit))
+    if cells <= FEW_CELLS // dimensions:
+        return {count * unit for count in range(1, most + 1)}
     fewest = -(-cells // most)
     # A few small numbers, then every one that is about an eighth more than the last (a quarter for
     # volumes, which have so many choices): what lies between costs nearly the same.
