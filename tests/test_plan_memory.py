@@ -64,8 +64,9 @@ def of(name: str, width: int, size: int, batch: int, precision: str) -> Settings
         of("unet", 32, 256, 4, "float32"),
         of("unet", 32, 256, 4, "bfloat16"),
         of("unet3d", 8, 48, 2, "float32"),
+        of("unet", 32, 256, 4, "float32").model_copy(update={"memory_saving": True}),
     ],
-    ids=["planes", "bfloat16", "volumes"],
+    ids=["planes", "bfloat16", "volumes", "computed twice"],
 )
 def test_what_is_stated_is_what_a_process_takes(settings: Settings) -> None:
     """Within 20 %, above a process that has everything loaded."""

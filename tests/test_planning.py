@@ -388,6 +388,17 @@ class TestMemory:
         assert made.peak_mib <= limits.USABLE_MEMORY * tight.free_mib
         assert made.peak_mib == peak_mib(made.settings, "cpu")
 
+    def test_then_activations_are_computed_twice(self) -> None:
+        whole = make(chosen=wanted("window"), steps=5)
+        tight = large(free_mib=int(whole.peak_mib / limits.USABLE_MEMORY) - 1)
+        made = make(machine=tight, chosen=wanted("window"), steps=5)
+        assert made.settings.memory_saving
+        assert "computed a second time" in made.reasons["memory_saving"]
+        assert made.peak_mib == peak_mib(made.settings, "cpu") < whole.peak_mib
+        kept = wanted("window", "memory_saving")
+        with pytest.raises(SettingsError, match=r"window\.batch_size below 4"):
+            make(machine=tight, chosen=kept, steps=5)
+
     def test_what_cannot_fit_is_refused(self) -> None:
         with pytest.raises(SettingsError, match=r"take [\d,]+ MiB.*window\.size_px below 256"):
             make(machine=large(free_mib=20), steps=5)

@@ -114,7 +114,7 @@ class Step(nn.Module):
         self.augmentation = Augmentation(settings.augment, self.sizes.read, margins)
         self.on_logits: Callable[[Tensor, Tensor, Tensor], None] = lambda *_: None
         if settings.memory_saving:
-            _save_memory(network)
+            save_memory(network)
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss of a batch of slabs, a scalar in float32.
@@ -171,7 +171,7 @@ def single_values_refused(window: Tensor) -> Iterator[None]:
         ) from error
 
 
-def _save_memory(network: nn.Module) -> None:
+def save_memory(network: nn.Module) -> None:
     """Let all blocks of a network compute again what they do not keep; raises as `Step`."""
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     if not blocks:

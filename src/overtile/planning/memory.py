@@ -18,8 +18,8 @@ from overtile.errors import SettingsError
 from overtile.losses import loss
 from overtile.planning.draft import Draft
 from overtile.planning.limits import SMALLEST_BATCH, USABLE_MEMORY
-from overtile.settings import Settings
-from overtile.step import single_values_refused, window_sizes
+from overtile.settings import Settings, UNetPlusPlusSettings, UNetSettings
+from overtile.step import save_memory, single_values_refused, window_sizes
 
 MIB = 2**20
 
@@ -70,7 +70,9 @@ def peak_mib(settings: Settings, device: str) -> float:
 
 
 def make_fit(draft: Draft, device: str, free_mib: int) -> float:
-    """Halve the batch until a step fits into the free memory; its peak in MiB.
+    """Halve the batch until a step fits into the free memory, and then compute activations twice.
+
+    Returns the peak of a step in MiB.
 
     Raises
     ------
@@ -83,6 +85,11 @@ def make_fit(draft: Draft, device: str, free_mib: int) -> float:
         batch //= 2
         why = f"{batch} windows: more would take {whole:,.0f} MiB, and {usable:,.0f} are free."
         draft.choose("window.batch_size", (batch, why))
+        peak = peak_mib(draft.settings, device)
+    saves = isinstance(draft.settings.network, UNetSettings | UNetPlusPlusSettings)
+    if peak > usable and saves and draft.is_open("memory_saving"):
+        why = f"Activations are computed a second time: else a step would take {peak:,.0f} MiB."
+        draft.choose("memory_saving", (True, why))
         peak = peak_mib(draft.settings, device)
     if peak <= usable:
         return peak
@@ -101,6 +108,8 @@ def count_memory(settings: Settings) -> Memory:
     batch, channels = settings.window.batch_size, settings.network.channels
     with torch.device("meta"):
         network = networks.build(settings.network).to("meta")
+        if settings.memory_saving:
+            save_memory(network)
         parameters = sum(value.numel() for value in network.state_dict().values())
         sizes = window_sizes(settings, network.fields)
         network.to(reduced)
