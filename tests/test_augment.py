@@ -226,6 +226,26 @@ def test_gray_values_change_on_the_image_alone() -> None:
             assert (got[0].flatten()[order].diff() >= -1e-3).all(), changes
 
 
+def test_channels_change_colour_by_themselves() -> None:
+    """Each by a line of its own, within what was set; a single channel stays as it is."""
+    image, target, weight, seeds = slab(32)
+    colourful = Augmentation(with_(colour=0.4), square(32))
+    still = Augmentation(STILL, square(32))
+    plain = still(image, target, weight, seeds)[0]
+    assert torch.equal(colourful(image, target, weight, seeds)[0], plain)
+    channels = torch.cat([image, 2 * image, image.flip(-1)], dim=1)
+    got, labels, _ = colourful(channels, target, weight, seeds)
+    assert torch.equal(labels, still(channels, target, weight, seeds)[1])
+    straight, lines = still(channels, target, weight, seeds)[0], []
+    for before, after in zip(straight.flatten(0, 1), got.flatten(0, 1), strict=True):
+        slope, start = np.polyfit(before.flatten(), after.flatten(), 1)
+        assert np.allclose(after, slope * before + start, atol=1e-4)
+        assert abs(np.log(slope)) <= 0.4 + 1e-4
+        assert abs(start) <= 0.4 + 1e-4
+        lines.append((slope, start))
+    assert len(np.unique(np.round(lines, 3))) == 12
+
+
 def test_a_constant_window_stays_finite() -> None:
     _, target, weight, seeds = slab(32)
     got, _, _ = Augmentation(AugmentSettings(), square(16))(

@@ -113,7 +113,7 @@ class TestTheUsual:
         assert made.pixel_weight == usual.pixel_weight
         assert made.optimiser == usual.optimiser
         assert made.loss == usual.loss
-        assert made.augment == usual.augment
+        assert made.augment == usual.augment.model_copy(update={"colour": 0.0})  # of one channel
         assert made.border == usual.border
 
     def test_every_setting_that_is_chosen_has_a_reason(self) -> None:
@@ -126,6 +126,12 @@ class TestTheUsual:
                     assert plan.reasons[f"{group}.{key}".strip(".")].endswith(".")
         assert len(plan.reasons) >= 20
         assert all(len(reason) > 8 for reason in plan.reasons.values())
+
+    def test_several_channels_change_colour(self) -> None:
+        made = make(like(channels=3))
+        assert made.settings.augment == default_settings().augment
+        assert made.settings.augment.colour > 0
+        assert "Each channel" in made.reasons["augment.colour"]
 
     def test_the_paper_is_left_as_it_is(self) -> None:
         paper = paper_settings()

@@ -454,4 +454,4 @@ class TestSizes:
     def test_the_default_preset_clips_and_the_papers_does_not(self) -> None:
         assert presets.default_settings().optimiser.clip_norm == 10
         assert presets.paper_settings().optimiser.clip_norm == 0
-        assert presets.default_settings().augment == AugmentSettings()
+        assert presets.default_settings().augment == AugmentSettings(colour=0.3)

@@ -35,6 +35,7 @@ def default_settings(network: str = "unet") -> Settings:
         preset="default",
         network=chosen,
         window=WindowSettings(size_px=256, batch_size=4),
+        augment=AugmentSettings(colour=0.3),
         pixel_weight=PixelWeightSettings(
             border_weight=5.0, balance_classes=False, separation="class"
         ),

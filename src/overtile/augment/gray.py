@@ -1,8 +1,10 @@
-"""Gray values: gamma, gain, offset and noise of each window."""
+"""Gray values: gamma, gain, offset and noise of each window, and its colours."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from overtile.augment.drawing import Drawn
@@ -10,7 +12,7 @@ from overtile.settings import AugmentSettings
 
 
 def recolour(image: Tensor, drawn: Drawn, seeds: Tensor, settings: AugmentSettings) -> Tensor:
-    """Gamma between each window's own extremes, then gain, offset and noise."""
+    """Gamma between each window's own extremes, then gain, offset, colour and noise."""
     gain, offset, gamma, noise = (
         part.view(-1, *[1] * (image.ndim - 1)).to(image.device)
         for part in (drawn.gain, drawn.offset, drawn.gamma, drawn.noise)
@@ -21,6 +23,11 @@ def recolour(image: Tensor, drawn: Drawn, seeds: Tensor, settings: AugmentSettin
         span = (image.amax(dim=axes, keepdim=True) - low).clamp(min=1e-6)
         image = ((image - low) / span).clamp(0, 1).pow(gamma) * span + low
     image = image * gain + offset
+    if settings.colour and image.shape[1] > 1:
+        changes = [_colours(int(seed), image.shape[1], settings.colour) for seed in seeds]
+        times, plus = torch.from_numpy(np.stack(changes, axis=1)).to(image.device)
+        aside = (..., *[None] * (image.ndim - 2))
+        image = image * times[aside] + plus[aside]
     if settings.noise:
         grains = [
             torch.randn(part.shape, generator=torch.Generator().manual_seed(int(seed)))
@@ -28,3 +35,12 @@ def recolour(image: Tensor, drawn: Drawn, seeds: Tensor, settings: AugmentSettin
         ]
         image = image + noise * torch.stack(grains).to(image.device)
     return image
+
+
+def _colours(seed: int, channels: int, most: float) -> NDArray[np.float32]:
+    """What each channel of a window is multiplied with, and what is added to it, (2 c).
+
+    Drawn by themselves, so that windows of one channel are as they were without.
+    """
+    times, plus = np.random.default_rng([seed, 1]).uniform(-most, most, (2, channels))
+    return np.array([np.exp(times), plus], np.float32)

@@ -109,6 +109,12 @@ def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[st
             f"Bent by displacements of {augment.elastic_std_px:g} px (Ronneberger et al. 2015), "
             "less in windows so small that they would fold.",
         ),
+        "augment.colour": (
+            augment.colour if fingerprint.channels > 1 else 0.0,
+            "Each channel gets brighter and darker by itself: stains, lamps and seasons differ."
+            if fingerprint.channels > 1
+            else "There is one channel, whose brightness changes anyway.",
+        ),
     }
 
 

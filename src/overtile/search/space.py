@@ -55,10 +55,12 @@ TABLE: tuple[tuple[str, Callable[[Value], tuple[Value, ...]], str], ...] = (
     ("optimiser.learning_rate", lambda r: (r / 8, r * 4), "size of the steps"),
     ("window.batch_size", _halved_and_doubled, "calm steps against many"),
     ("loss.dice", lambda w: (0.0, w, 1.0), "cross-entropy alone, or the overlap as well"),
+    ("loss.focal", lambda w: (0.0, w, 1.0), "whether what is right already counts less"),
     ("pixel_weight.border_weight", _none_and_doubled, "how much borders count"),
     ("augment.deform", lambda s: (0.0, s, 1.0), "share of windows that are bent"),
     ("augment.elastic_std_px", lambda p: (p / 2, p, 2 * p), "how far they are bent"),
     ("augment.gamma", _none_and_doubled, "how much gray values change"),
+    ("augment.colour", _none_and_doubled, "how much channels change by themselves"),
 )
 """Setting, what is tried of it by the value that it has, and what it decides."""
 

@@ -48,6 +48,8 @@ class AugmentSettings(Frozen):
     gain, offset, gamma, noise
         Of the normalised image, whose standard deviation is 1: times exp(u), plus u, to the power
         exp(u), plus Gaussian noise of a standard deviation up to this.
+    colour
+        Of each channel by itself, where there are several: times exp(u), plus another u.
     """
 
     flip: bool = True
@@ -63,6 +65,7 @@ class AugmentSettings(Frozen):
     offset: NotNegative = 0.2
     gamma: Annotated[float, Field(ge=0, le=2)] = 0.3
     noise: NotNegative = 0.1
+    colour: Annotated[float, Field(ge=0, le=2)] = 0.0
 
     @property
     def is_upright(self) -> bool:
