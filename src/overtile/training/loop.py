@@ -77,7 +77,8 @@ def run(
         Counts the classes that are predicted.
     end, deadline
         When the last step is to be done, and when the run is stopped, on the clock of
-        `time.monotonic`; infinite where there is time.
+        `time.monotonic`, less what a run that is gone on with has taken; infinite where there is
+        time.
     state
         Where checkpoints are kept for resuming, and gone on from where there is one.
     on_step

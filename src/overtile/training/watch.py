@@ -92,6 +92,8 @@ class Watch(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:  # noqa: ARG002
         self.before = self.module.history[-1].seconds if self.module.history else 0.0
+        self.deadline -= self.before
+        self.pace.end -= self.before
         begin(trainer.loggers, self.module.step.settings, self.module.history)
         self.done = trainer.global_step
         self.module.recovery.begin(trainer.optimizers[0], self.done)
