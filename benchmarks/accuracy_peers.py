@@ -25,7 +25,10 @@ from torch import Tensor, nn
 from overtile.image import Image
 from overtile.labels import LabelMeaning
 from overtile.layouts import Pairs
+from overtile.networks.torchvision import mend_torchvision
 from overtile.objects import find_objects
+
+mend_torchvision()  # which the peers import
 
 CROP, BATCH, RATE = 256, 4, 1e-3
 GRID = 32
