@@ -127,6 +127,20 @@ class TestTheUsual:
         assert len(plan.reasons) >= 20
         assert all(len(reason) > 8 for reason in plan.reasons.values())
 
+    def test_few_pixels_are_changed_more(self) -> None:
+        """Three slices; not three volumes, of which that was not measured."""
+        few = make(like(images=3, labelled_px=3 * 512 * 512))
+        usual = default_settings().augment
+        assert few.settings.augment == usual.model_copy(update={**limits.STRONGER, "colour": 0.0})
+        assert "only 786,432 pixels are labelled" in few.reasons["augment.deform"]
+        for name in limits.STRONGER:
+            assert few.reasons[f"augment.{name}"]
+            kept = make(like(labelled_px=9), chosen=wanted(f"augment.{name}")).settings.augment
+            assert getattr(kept, name) == getattr(usual, name)
+        solid = Wanted(default_settings("unet3d"), frozenset())
+        volumes = make(like((40, 60, 50), labelled_px=9), chosen=solid, steps=5).settings.augment
+        assert volumes.deform == usual.deform
+
     def test_several_channels_change_colour(self) -> None:
         made = make(like(channels=3))
         assert made.settings.augment == default_settings().augment

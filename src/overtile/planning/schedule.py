@@ -6,7 +6,12 @@ import math
 
 from overtile.fingerprint import Fingerprint
 from overtile.planning.draft import Choice
-from overtile.planning.limits import AVERAGED_PART, LONGEST_AVERAGE
+from overtile.planning.limits import (
+    AVERAGED_PART,
+    FEW_LABELLED_PX,
+    LONGEST_AVERAGE,
+    STRONGER,
+)
 from overtile.settings import (
     AugmentSettings,
     ConvolutionSettings,
@@ -95,15 +100,29 @@ def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[st
         )
     else:
         why = "Nothing in the labels tells one end of an axis from the other."
+    strong = _stronger(fingerprint)
+    deform = strong.get("deform", augment.deform)
     return {
         "augment.flip": (augment.flip, f"Mirrored windows make more of {few}."),
         "augment.rotate": (augment.rotate, f"Windows turned {plane}, for the same reason."),
         "augment.directed": (directed, why),
         "augment.deform": (
-            augment.deform,
-            f"{augment.deform:.0%} of the windows are turned, scaled and bent; the others keep "
-            "their pixels sharp, as prediction sees them.",
+            deform,
+            f"{deform:.0%} of the windows are turned, scaled and bent"
+            + (
+                "; the others keep their pixels sharp, as prediction sees them."
+                if deform < 1
+                else f": only {fingerprint.labelled_px:,} pixels are labelled."
+            ),
         ),
+        **{
+            f"augment.{name}": (
+                value,
+                "More than usual, so that few pixels are not learnt by heart.",
+            )
+            for name, value in strong.items()
+            if name != "deform"
+        },
         "augment.elastic_std_px": (
             augment.elastic_std_px,
             f"Bent by displacements of {augment.elastic_std_px:g} px (Ronneberger et al. 2015), "
@@ -116,6 +135,12 @@ def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[st
             else "There is one channel, whose brightness changes anyway.",
         ),
     }
+
+
+def _stronger(fingerprint: Fingerprint) -> dict[str, float]:
+    """The changes to windows that are made stronger, of planes with few labelled pixels."""
+    few = fingerprint.dimensions == 2 and fingerprint.labelled_px < FEW_LABELLED_PX
+    return STRONGER if few else {}
 
 
 def _border(settings: Settings) -> Choice:
