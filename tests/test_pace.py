@@ -83,6 +83,7 @@ def test_training_puts_a_wrong_plan_right(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert model.origin.stopped is None
     assert 20 < model.origin.steps == model.origin.planned_steps < 100_000
     assert model.settings.steps == model.origin.steps
+    assert "100000 were planned" in model.reasons["steps"]
     rates = [row.learning_rate for row in model.history]
     assert rates[-1] < 0.02 * max(rates)
 

@@ -154,7 +154,11 @@ def train(
             "disparity": disparity,
         }
         origin = model.origin.model_copy(update=more)
-        return replace(model, origin=origin, reasons=begun.reasons, fingerprint=data.fingerprint)
+        reasons = begun.reasons
+        if result.planned != begun.steps:
+            own = f"So many the run's own speed had time for; {begun.steps} were planned."
+            reasons = {**reasons, "steps": own}
+        return replace(model, origin=origin, reasons=reasons, fingerprint=data.fingerprint)
 
     model = ranks.from_first(finish)
     if not np.isfinite(model.test["logits"]).all():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from overtile.labels import IGNORE
 from overtile.metrics.objects import AP_THRESHOLDS, average_precision, match, overlaps
 from overtile.objects import INSIDE, find_objects, objectness, told_apart
+from overtile.training.calibration import ENOUGH_PX
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """Those that are tried."""
@@ -26,8 +27,6 @@ from where objects merge and where they break up."""
 
 MOST_IMAGES = 16
 """And no more pixels than calibration takes."""
-
-MOST_PX = 1_000_000
 
 
 def fit_inside(
@@ -59,7 +58,7 @@ def fit_inside(
         if truth.any():
             scores.append([_score(truth, found, t, line_px, smallest_px) for t in THRESHOLDS])
         looked_at += likely.size
-        if number >= MOST_IMAGES or looked_at >= MOST_PX:
+        if number >= MOST_IMAGES or looked_at >= ENOUGH_PX:
             break
     if not scores:
         return INSIDE
