@@ -13,7 +13,7 @@ from overtile.normalise import Scheme
 from overtile.objects import INSIDE
 from overtile.settings import Frozen, LabelKind
 
-FORMAT = 5
+FORMAT = 6
 """Version of the folder's format; raised when an older Overtile could not read it."""
 
 
