@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import overtile
-from overtile import jobs, layouts, presets, training
+from overtile import jobs, layouts, losses, presets, training
 from overtile.dataset import Example, Slabs, digest, prepare
 from overtile.errors import DataError, OutputError, SettingsError, SizeError
 from overtile.geometry import Field
@@ -27,6 +27,7 @@ from overtile.planning.window import volume_sides
 from overtile.sample import draw_sample
 from overtile.settings import (
     AugmentSettings,
+    LossSettings,
     NormalisationSettings,
     OptimiserSettings,
     PixelWeightSettings,
@@ -344,7 +345,7 @@ class TestCalibration:
         target = random.choice([-1, 0, 1, 2], p=[0.1, 0.2, 0.3, 0.4], size=(50, 60)).astype(
             np.int16
         )
-        shift = logit_shift([(logits[None], target)], activation).numpy()
+        shift = logit_shift([(logits[None], target)], LossSettings(activation=activation)).numpy()
         shifted = torch.from_numpy(logits + shift[:, None, None])
         likely = shifted.softmax(0) if activation == "softmax" else shifted.sigmoid()
         mean = likely[:, torch.from_numpy(target >= 0)].mean(1).numpy()
@@ -357,7 +358,9 @@ class TestCalibration:
         random = np.random.default_rng(1)
         logits = random.normal(size=(4, 3, 80, 90)).astype(np.float32) * 3
         target = random.choice([-1, 0, 1, 2], p=[0.1, 0.2, 0.3, 0.4], size=(80, 90))
-        shift = logit_shift([(logits, target.astype(np.int16))], activation)
+        shift = logit_shift(
+            [(logits, target.astype(np.int16))], LossSettings(activation=activation)
+        )
         shifted = torch.from_numpy(logits) + shift[:, None, None]
         likely = shifted.softmax(1) if activation == "softmax" else shifted.sigmoid()
         seen = target >= 0
@@ -381,7 +384,63 @@ class TestCalibration:
 
     def test_separable_classes_stay_finite(self) -> None:
         logits = np.stack([np.full((4, 4), 9.0), np.full((4, 4), -9.0)]).astype(np.float32)
-        assert logit_shift([(logits[None], np.zeros((4, 4), np.int16))], "softmax").abs().max() <= 5
+        assert (
+            logit_shift([(logits[None], np.zeros((4, 4), np.int16))], LossSettings()).abs().max()
+            <= 5
+        )
+
+    @pytest.mark.parametrize(
+        "trained", [{"dice": 1.0}, {"cross_entropy": 0.0, "dice": 1.0}, {"focal": 1.0}]
+    )
+    def test_no_other_shift_has_less_of_the_trained_loss(self, trained: dict[str, float]) -> None:
+        """Where all pixels weigh the same; cross-entropy has a part in any case."""
+        random = np.random.default_rng(3)
+        logits = torch.from_numpy(random.normal(size=(1, 3, 40, 50)).astype(np.float32))
+        target = random.choice([0, 1, 2], p=[0.6, 0.37, 0.03], size=(40, 50)).astype(np.int16)
+        kind = LossSettings(**trained)
+        shift = logit_shift([(logits.numpy(), target)], kind)
+        counted = kind.model_copy(update={"cross_entropy": 1.0})
+
+        def worth(shift: torch.Tensor) -> float:
+            truth = torch.from_numpy(target)[None].long()
+            ones = torch.ones(truth.shape)
+            return float(losses.loss(logits + shift[:, None, None], truth, ones, counted))
+
+        for number in range(3):
+            for step in (-0.05, 0.05):
+                other = shift.clone()
+                other[number] += step
+                assert worth(other) > worth(shift)
+
+    @pytest.mark.parametrize("overlap", [False, True])
+    def test_a_class_that_no_pixel_has_is_left_where_it_is(self, overlap: bool) -> None:
+        """And the others are shifted to what is known of them."""
+        random = np.random.default_rng(2)
+        logits = random.normal(size=(1, 3, 40, 50)).astype(np.float32)
+        ids = random.choice([0, 2], p=[0.3, 0.7], size=(40, 50)).astype(np.int16)
+        target = (ids == np.arange(3)[:, None, None]).astype(np.int16) if overlap else ids
+        kind = LossSettings(activation="sigmoid" if overlap else "softmax")
+        shift = logit_shift([(logits, target)], kind).numpy()
+        assert shift[1] == 0
+        assert shift[2] > 0.3 > -0.3 > shift[0]
+
+    def test_many_images_have_a_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A part of each, where there are many: a few might lack a class."""
+        seen: list[int] = []
+        calibrated = SMALL.model_copy(update={"calibrate": True})
+
+        def note(predicted, _activation):
+            seen.extend(target.size for _, target in predicted)
+            return torch.zeros(2)
+
+        monkeypatch.setattr("overtile.training.finishing.logit_shift", note)
+        monkeypatch.setattr("overtile.training.finishing.ENOUGH_PX", 3 * 90**2)
+        monkeypatch.setattr("overtile.training.finishing.LEAST_PX", 80)
+        overtile.train(*sample(3), steps=1, settings=calibrated)
+        assert seen == [90**2] * 3
+        monkeypatch.setattr("overtile.training.finishing.LEAST_PX", 100)
+        overtile.train(*sample(3), steps=1, settings=calibrated)
+        assert seen[3:] == [100**2] * 3
 
     def test_enough_pixels_are_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("overtile.training.calibration.ENOUGH_PX", 10)
@@ -390,7 +449,7 @@ class TestCalibration:
             yield np.zeros((1, 2, 4, 4), np.float32), np.zeros((4, 4), np.int16)
             pytest.fail("a second image was predicted")
 
-        logit_shift(images(), "softmax")
+        logit_shift(images(), LossSettings())
 
 
 class TestRuns:

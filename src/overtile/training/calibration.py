@@ -2,8 +2,9 @@
 
 A network that was trained with weights expects the weighted classes more often than they occur: a
 border that counts six times is predicted too wide at a probability of 0.5. The logits are shifted
-by one constant per class, the one that makes the unweighted likelihood of the training pixels
-largest. The order of pixels by probability stays what the weights taught.
+by one constant per class, the one that makes the loss of training smallest where all training
+pixels weigh the same: with cross-entropy alone, probabilities become those that the labels have.
+The order of pixels by probability stays what the weights taught.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MOST_PX = 4 * ENOUGH_PX
 
 
 def logit_shift(
-    predicted: Iterable[tuple[NDArray[np.float32], NDArray[np.int16]]], activation: Activation
+    predicted: Iterable[tuple[NDArray[np.float32], NDArray[np.int16]]], trained: LossSettings
 ) -> Tensor:
     """What to add to the logits of each class, (k) float32.
 
@@ -37,14 +38,16 @@ def logit_shift(
         Logits (n k *space) and class ids (*space), or of classes that overlap 0 and 1 (k *space),
         -1 where unlabelled, of training images; taken until there are enough pixels. Where
         prediction averages the probabilities of n passes, of each of them, else of one.
-    activation
-        What makes probabilities of the logits.
+    trained
+        The loss of training. Soft Dice takes part, because it has placed the boundaries of rare
+        classes where overlap is best; the boundary loss does not, because it is of whole images.
 
     Returns
     -------
     Tensor
         With mean 0 for softmax, where only differences count. Limited to plus and minus 5, for
-        classes that the training images separate without an error.
+        classes that the training images separate without an error. 0 for classes that these pixels
+        do not have: they say nothing of them, and would take them out of all predictions.
     """
     logits, targets, count, looked_at = [], [], 0, 0
     for scores, target in predicted:
@@ -60,22 +63,33 @@ def logit_shift(
         if count >= ENOUGH_PX or looked_at >= MOST_PX:
             break
     given, truth = torch.cat(logits, dim=2), torch.cat(targets, dim=-1)[None]
+    there = _there(truth[0], given.shape[1])
     even = torch.ones(given[:1, 0].shape)
     shift = torch.zeros(given.shape[1], requires_grad=True)
     optimiser = torch.optim.LBFGS([shift], max_iter=30, line_search_fn="strong_wolfe")
-    settings = LossSettings(activation=activation)
+    activation = trained.activation
+    # The likelihood has a part in any case, so that there is one best shift.
+    update = {"boundary": 0.0, "cross_entropy": trained.cross_entropy or 1.0}
+    settings = trained.model_copy(update=update)
 
     def energy() -> Tensor:
         optimiser.zero_grad()
-        shifted = _of_mean(given + shift[:, None], activation)
+        shifted = _of_mean(given + torch.where(there, shift, 0)[:, None], activation)
         value = loss(shifted, truth, even, settings)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimiser.step(energy)  # type: ignore[no-untyped-call]
     found = shift.detach()
-    found = found - found.mean() if activation == "softmax" else found
-    return found.clamp(-5, 5)
+    found = found - found[there].mean() if activation == "softmax" else found
+    return torch.where(there, found.clamp(-5, 5), 0)
+
+
+def _there(truth: Tensor, classes: int) -> Tensor:
+    """Whether a pixel has each class (k), of class ids (pixels), or 0 and 1 (k pixels)."""
+    if truth.ndim == 2:
+        return (truth > 0).any(dim=1)
+    return torch.bincount(truth, minlength=classes) > 0
 
 
 def _thinned(shape: tuple[int, ...], passes: int) -> NDArray[np.bool_]:

@@ -32,7 +32,7 @@ from overtile.step import window_sizes
 from overtile.symmetry import Turn
 from overtile.tiler import Tiler, read_mirrored
 from overtile.tiles import Tile
-from overtile.training.calibration import logit_shift
+from overtile.training.calibration import ENOUGH_PX, logit_shift
 from overtile.training.data import TrainingData
 from overtile.training.insides import fit_inside
 from overtile.training.loop import Result
@@ -41,7 +41,10 @@ TEST_PX = 128
 """Side of the test window of a plane; a volume's has about as many pixels, as has its middle."""
 
 MIDDLE_PX = 1024
-"""Side of what is predicted of each image for calibration."""
+"""Side of what is predicted of an image at most."""
+
+LEAST_PX = 256
+"""And where many images are to have a part, at least, as in training: less would be mostly edge."""
 
 
 def make_model(
@@ -121,14 +124,17 @@ def _shift(
 ) -> Tensor:
     """What to add to the logits of each class."""
     engine = TorchEngine(network, device)
+    # A class that none of a few images has would be shifted out of all others.
+    side_px = math.ceil(math.sqrt(ENOUGH_PX / len(data.examples)))
+    side_px = min(max(side_px, LEAST_PX), MIDDLE_PX)
     passes = [_turned(engine, [turn], settings) for turn in _turns(network.fields, settings)]
     tile_px = _tile_px(network, settings)
     predicted = (
         (np.stack([logits for _, logits in each]), _part(target, each[0][0]))
-        for several, image, target in _middles(passes, network, data, settings)
+        for several, image, target in _middles(passes, network, data, settings, side_px)
         for each in zip(*[one.logits(image, tile_px) for one in several], strict=True)
     )
-    return logit_shift(predicted, settings.loss.activation)
+    return logit_shift(predicted, settings.loss)
 
 
 def _fit_inside(
@@ -152,7 +158,11 @@ def _fit_inside(
 
 
 def _middles(
-    engines: Sequence[Engine], network: Network, data: TrainingData, settings: Settings
+    engines: Sequence[Engine],
+    network: Network,
+    data: TrainingData,
+    settings: Settings,
+    side_px: int = MIDDLE_PX,
 ) -> Iterator[tuple[list[Tiler], NDArray[np.generic], NDArray[np.int16]]]:
     """The middle of each example in a random order, image and target, and how it is predicted."""
     for number in np.random.default_rng(settings.seed).permutation(len(data.examples)):
@@ -167,7 +177,7 @@ def _middles(
             )
             for engine in engines
         ]
-        yield tilers, *_middle(data.examples[number])
+        yield tilers, *_middle(data.examples[number], side_px)
 
 
 def _tile_px(network: Network, settings: Settings) -> list[int] | None:
@@ -190,9 +200,9 @@ def _turned(engine: Engine, turns: Sequence[Turn | None], settings: Settings) ->
     return AveragedEngine([engine], several, settings.loss.activation)
 
 
-def _middle(example: Example) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
-    """Image and target of the middle of an example, of `MIDDLE_PX` at most a side of a plane."""
-    most = _alike(MIDDLE_PX, example.weight.ndim)
+def _middle(example: Example, side_px: int) -> tuple[NDArray[np.generic], NDArray[np.int16]]:
+    """Image and target of the middle of an example, at most of such a side if it is a plane."""
+    most = _alike(side_px, example.weight.ndim)
     starts = [max(0, (size - most) // 2) for size in example.weight.shape]
     inside = tuple(slice(start, start + most) for start in starts)
     return example.image[:, *inside], _part(example.target, inside)
