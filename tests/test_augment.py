@@ -16,7 +16,15 @@ from overtile.augment.drawing import Drawn
 from overtile.settings import AugmentSettings
 
 STILL = AugmentSettings(
-    flip=False, deform=0, rotate=False, gain=0, offset=0, gamma=0, noise=0, elastic_std_px=0
+    flip=False,
+    deform=0,
+    rotate=False,
+    recolour=1,
+    gain=0,
+    offset=0,
+    gamma=0,
+    noise=0,
+    elastic_std_px=0,
 )
 
 
@@ -126,7 +134,7 @@ def test_the_worst_that_can_be_drawn_stays_inside(
     eighth = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5 if rotate else torch.eye(2)
     linear = (float(np.exp(scale)) * eighth).expand(window, 2, 2)
     none = torch.zeros(window)
-    drawn = Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none)
+    drawn = Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none, none)
     places = act._grid(drawn, square(size), torch.device("cpu")) * (size - 1) / 2
     # The bicubic kernel reads two pixels to each side.
     assert places.abs().max() <= (size - 1) / 2 - 2 + 1e-3  # float32
@@ -246,6 +254,23 @@ def test_channels_change_colour_by_themselves() -> None:
     assert len(np.unique(np.round(lines, 3))) == 12
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_windows_changes_gray_values(share: float) -> None:
+    """The others keep theirs to the bit, and those that change do so as if all did."""
+    image, target, weight, seeds = slab(16, batch=400)
+    image = torch.cat([image, image.flip(-1)], dim=1)
+    changes = {"gain": 0.5, "offset": 0.5, "gamma": 0.5, "noise": 0.5, "colour": 0.5}
+    still, every, some = (
+        Augmentation(with_(**given), square(16))(image, target, weight, seeds)[0]
+        for given in ({}, changes, {**changes, "recolour": share})
+    )
+    kept = (some == still).flatten(1).all(dim=1)
+    assert torch.equal(some[~kept], every[~kept])
+    assert (
+        abs(float((~kept).float().mean()) - share) < 4 * (share * (1 - share) / 400) ** 0.5 + 1e-9
+    )
+
+
 def test_a_constant_window_stays_finite() -> None:
     _, target, weight, seeds = slab(32)
     got, _, _ = Augmentation(AugmentSettings(), square(16))(
@@ -348,7 +373,7 @@ def test_no_oblong_window_leaves_its_slab(
         turn = np.eye(axes)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         linear = torch.from_numpy(np.exp(scale) * turn).float().expand(parts, axes, axes)
-        drawn = Drawn(linear, knots, none, none, none, none)
+        drawn = Drawn(linear, knots, none, none, none, none, none)
         half = (torch.tensor(slab_px[::-1]) - 1) / 2
         places = act._grid(drawn, slab_px, torch.device("cpu")) * half
         # The bicubic kernel reads two pixels to each side.

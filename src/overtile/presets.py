@@ -63,7 +63,7 @@ def paper_settings(network: str = "unet") -> Settings:
         preset="paper",
         network=_kind(network)(),
         window=WindowSettings(size_px=sides.get(network, 576), batch_size=1),
-        augment=AugmentSettings(deform=1.0, scale=0.0, noise=0.0),
+        augment=AugmentSettings(deform=1.0, recolour=1.0, scale=0.0, noise=0.0),
         optimiser=OptimiserSettings(
             name="sgd", learning_rate=1e-4, momentum=0.99, weight_decay=0.0, schedule="constant"
         ),

@@ -31,12 +31,15 @@ class Drawn:
     displacement
         (b n *grid) in pixels of the window, x before y before z along n, or None. The grid is that
         of the control points, or of the nodes between which moving least squares are linear.
+    recoloured
+        Whether gray values and colours change, (b) bool.
     gain, offset, gamma, noise
         (b) each.
     """
 
     linear: Tensor
     displacement: Tensor | None
+    recoloured: Tensor
     gain: Tensor
     offset: Tensor
     gamma: Tensor
@@ -57,7 +60,8 @@ def draw(
     linear, displacement, colours = (
         torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*parts, strict=True)
     )
-    return Drawn(linear, displacement if any(stds_px) else None, *colours.T)
+    recoloured, *how = colours.T
+    return Drawn(linear, displacement if any(stds_px) else None, recoloured > 0, *how)
 
 
 def _draw_one(
@@ -84,14 +88,13 @@ def _draw_one(
     )
     stds = np.array(stds_px[::-1]).reshape(-1, *[1] * axes)
     moves = ndtri(share) * stds * deform
-    colour = np.array(
-        [
-            math.exp(random.uniform(-set_.gain, set_.gain)),
-            random.uniform(-set_.offset, set_.offset),
-            math.exp(random.uniform(-set_.gamma, set_.gamma)),
-            random.uniform(0, set_.noise),
-        ]
-    )
+    gray = [
+        math.exp(random.uniform(-set_.gain, set_.gain)),
+        random.uniform(-set_.offset, set_.offset),
+        math.exp(random.uniform(-set_.gamma, set_.gamma)),
+        random.uniform(0, set_.noise),
+    ]
+    colour = np.array([random.random() < set_.recolour, *gray])
     if set_.least_squares:
         points = control_points(set_, sides_px, random)
         if moves.any():

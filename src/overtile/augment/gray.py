@@ -12,9 +12,23 @@ from overtile.settings import AugmentSettings
 
 
 def recolour(image: Tensor, drawn: Drawn, seeds: Tensor, settings: AugmentSettings) -> Tensor:
-    """Gamma between each window's own extremes, then gain, offset, colour and noise."""
+    """Of those windows that it was drawn for: gamma between each one's own extremes, then gain,
+    offset, colour and noise.
+    """
+    chosen = drawn.recoloured.nonzero()[:, 0]
+    if not len(chosen):
+        return image
+    there = chosen.to(image.device)
+    changed = _changed(image[there], drawn, chosen, seeds[chosen.to(seeds.device)], settings)
+    return image.index_copy(0, there, changed)
+
+
+def _changed(
+    image: Tensor, drawn: Drawn, chosen: Tensor, seeds: Tensor, settings: AugmentSettings
+) -> Tensor:
+    """The windows that were chosen, changed."""
     gain, offset, gamma, noise = (
-        part.view(-1, *[1] * (image.ndim - 1)).to(image.device)
+        part[chosen].view(-1, *[1] * (image.ndim - 1)).to(image.device)
         for part in (drawn.gain, drawn.offset, drawn.gamma, drawn.noise)
     )
     if settings.gamma:

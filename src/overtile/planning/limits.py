@@ -49,7 +49,7 @@ FEW_LABELLED_PX = 2_000_000
 minutes: with three such planes `STRONGER` changes lowered the error of others
 (benchmarks/RESULTS.md)."""
 
-STRONGER = {"deform": 1.0, "gain": 0.4, "offset": 0.4, "gamma": 0.6, "noise": 0.3}
+STRONGER = {"deform": 1.0, "recolour": 1.0, "gain": 0.4, "offset": 0.4, "gamma": 0.6, "noise": 0.3}
 """Changes to windows of so few pixels, all of which are deformed; the usual ones are about half."""
 
 FEWEST_PX = 3

@@ -102,6 +102,7 @@ def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[st
         why = "Nothing in the labels tells one end of an axis from the other."
     strong = _stronger(fingerprint)
     deform = strong.get("deform", augment.deform)
+    recolour = strong.get("recolour", augment.recolour)
     return {
         "augment.flip": (augment.flip, f"Mirrored windows make more of {few}."),
         "augment.rotate": (augment.rotate, f"Windows turned {plane}, for the same reason."),
@@ -115,13 +116,18 @@ def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[st
                 else f": only {fingerprint.labelled_px:,} pixels are labelled."
             ),
         ),
+        "augment.recolour": (
+            recolour,
+            f"Gray values of {recolour:.0%} of the windows change, as they do from image to image"
+            + ("; the others keep them, which tell classes apart." if recolour < 1 else "."),
+        ),
         **{
             f"augment.{name}": (
                 value,
                 "More than usual, so that few pixels are not learnt by heart.",
             )
             for name, value in strong.items()
-            if name != "deform"
+            if name not in ("deform", "recolour")
         },
         "augment.elastic_std_px": (
             augment.elastic_std_px,

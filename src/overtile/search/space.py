@@ -59,7 +59,7 @@ TABLE: tuple[tuple[str, Callable[[Value], tuple[Value, ...]], str], ...] = (
     ("pixel_weight.border_weight", _none_and_doubled, "how much borders count"),
     ("augment.deform", lambda s: (0.0, s, 1.0), "share of windows that are bent"),
     ("augment.elastic_std_px", lambda p: (p / 2, p, 2 * p), "how far they are bent"),
-    ("augment.gamma", _none_and_doubled, "how much gray values change"),
+    ("augment.recolour", lambda s: (0.0, s, 1.0), "share of windows whose gray values change"),
     ("augment.colour", _none_and_doubled, "how much channels change by themselves"),
 )
 """Setting, what is tried of it by the value that it has, and what it decides."""

@@ -45,6 +45,9 @@ class AugmentSettings(Frozen):
         best. The last two are for planes.
     control_points
         For moving least squares: on an ``even`` grid, or each at ``random`` in a cell of it.
+    recolour
+        Share of the windows whose gray values and colours change. The others keep them, because
+        they may tell classes apart.
     gain, offset, gamma, noise
         Of the normalised image, whose standard deviation is 1: times exp(u), plus u, to the power
         exp(u), plus Gaussian noise of a standard deviation up to this.
@@ -61,6 +64,7 @@ class AugmentSettings(Frozen):
     elastic_grid: Annotated[int, Field(ge=2, le=16)] = 3
     deformation: Deformation = "grid"
     control_points: Literal["even", "random"] = "even"
+    recolour: Annotated[float, Field(ge=0, le=1)] = 0.5
     gain: Annotated[float, Field(ge=0, le=2)] = 0.2
     offset: NotNegative = 0.2
     gamma: Annotated[float, Field(ge=0, le=2)] = 0.3
