@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fingerprints import like
@@ -194,6 +194,34 @@ class TestKept:
 
 
 class TestWindow:
+    SCENES: ClassVar[dict[str, Any]] = {
+        "kind": "classes",
+        "classes": tuple("abcd"),
+        "class_px": (9,) * 4,
+    }
+
+    def test_scenes_have_many_small_windows_of_as_many_pixels(self) -> None:
+        made = fit(like((500, 600), **self.SCENES), wanted())
+        assert (made.settings.window.size_px, made.settings.window.batch_size) == (128, 16)
+        assert "several classes" in made.reasons["window.size_px"]
+        for others in ({}, self.SCENES | {"kind": "instances"}):
+            usual = fit(like((500, 600), **others), wanted()).settings.window
+            assert (usual.size_px, usual.batch_size) == (256, 4)
+
+    def test_windows_of_scenes_that_were_set_keep_their_batch(self) -> None:
+        for size in (512, 64):
+            chosen = wanted("window.size_px", window=WindowSettings(size_px=size, batch_size=4))
+            assert fit(like((600, 600), **self.SCENES), chosen).settings.window.batch_size == 4
+
+    def test_valid_networks_keep_large_windows_of_scenes(self) -> None:
+        """Their margins would be most of small ones."""
+        chosen = wanted(network=UNetSettings(padding="valid", depth=3, base_channels=8))
+        large = chosen.settings.model_copy(
+            update={"window": WindowSettings(size_px=252, batch_size=4)}
+        )
+        made = fit(like((600, 600), **self.SCENES), Wanted(large, frozenset())).settings.window
+        assert (made.size_px, made.batch_size) == (252, 4)
+
     def test_windows_shrink_to_small_images(self) -> None:
         five = {"classes": tuple("abcde"), "class_px": (9,) * 5, "channels": 3}
         small = fit(like((60, 90), (40, 33), **five), wanted()).settings

@@ -157,7 +157,9 @@ def fit(fingerprint: Fingerprint, wanted: Wanted) -> Draft:
     depths.check_depth(fields, fingerprint)
     sizes = draft.settings.window
     draft.choose("window.size_px", window.choose_window(fingerprint, sizes, fields))
-    draft.choose("window.batch_size", window.choose_batch(fingerprint, sizes))
+    draft.choose(
+        "window.batch_size", window.choose_batch(fingerprint, sizes, draft.settings.window)
+    )
     for field, side in zip(fields, draft.settings.window.sides(len(fields)), strict=True):
         field.out(side)
     counts = fingerprint.class_px, fingerprint.classes, fingerprint.labelled_px

@@ -17,6 +17,10 @@ step took 0.8 s where one of planes took 0.9 s (one core, float32)."""
 
 VOLUME_BATCH = 2
 
+SCENE_PX = 128
+"""Side of a window of scenes: four times as many of these show more of several classes. In four
+minutes on Dubai the pooled mean IoU was 0.475 with 16 of them, and 0.425 with 4 of 256 px."""
+
 
 def choose_window(fingerprint: Fingerprint, window: WindowSettings, fields: Fields) -> Choice:
     """The sides of the window: the preset's, or less where images are smaller.
@@ -29,6 +33,10 @@ def choose_window(fingerprint: Fingerprint, window: WindowSettings, fields: Fiel
         size = volume_sides(longest, fingerprint.spacing or (1.0,) * 3, fields, window.edge_px)
         shape = "a cube in space, as far as the volumes fill it, of"
         return size, f"{per_axis(size)} px are {shape} {math.prod(size):,} voxels."
+    small = all(field.is_valid(SCENE_PX) and field.out(SCENE_PX) == SCENE_PX for field in fields)
+    if small and _is_of_scenes(fingerprint) and min(window.sides(2)) > SCENE_PX:
+        side = plane_side(longest, window.model_copy(update={"size_px": SCENE_PX}), fields)
+        return side, f"{side} px: many small windows show more of several classes than few large."
     side = plane_side(longest, window, fields)
     if isinstance(window.size_px, int) and side < window.size_px:
         why = f"the largest image is {per_axis(longest)} px, and more would only be mirrored"
@@ -37,12 +45,22 @@ def choose_window(fingerprint: Fingerprint, window: WindowSettings, fields: Fiel
     return side, f"{side} px: {why}."
 
 
-def choose_batch(fingerprint: Fingerprint, window: WindowSettings) -> Choice:
-    """Windows in a step: the preset's, and fewer of volumes."""
+def choose_batch(
+    fingerprint: Fingerprint, preset: WindowSettings, chosen: WindowSettings
+) -> Choice:
+    """Windows in a step: the preset's, fewer of volumes, and more where small ones were chosen."""
     if fingerprint.dimensions == 3:
         return VOLUME_BATCH, f"{VOLUME_BATCH} volumes have the pixels of four planes."
-    count = window.batch_size
+    count = preset.batch_size
+    if _is_of_scenes(fingerprint) and min(chosen.sides(2)) <= SCENE_PX < min(preset.sides(2)):
+        many = count * math.prod(preset.sides(2)) // SCENE_PX**2
+        return many, f"{many} small windows have the pixels of {count} usual ones."
     return count, f"{count} windows: batch norm needs some, and more would leave fewer steps."
+
+
+def _is_of_scenes(fingerprint: Fingerprint) -> bool:
+    """Whether pixels are of several classes, none of which is made of objects told apart."""
+    return fingerprint.kind != "instances" and len(fingerprint.classes) > 2
 
 
 def plane_side(longest: Sequence[int], window: WindowSettings, fields: Fields) -> int:
