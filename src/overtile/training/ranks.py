@@ -6,6 +6,7 @@ share of every batch, and sums over the batch are sums over all processes.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import statistics
@@ -239,6 +240,8 @@ def started(devices: int = 1, nodes: int = 1) -> Iterator[Ranks]:
                 f"Training as {devices} processes on each of {nodes} machines cannot be started as "
                 f"this program was: {error}"
             ) from error
+    # Threads of gloo that are left to a dying interpreter now and then abort the process.
+    atexit.register(_disconnect)
     children = getattr(fabric.strategy.launcher, "procs", [])
     group = distributed.new_group(backend="gloo") if kind == "cuda" else None
     try:
@@ -254,6 +257,12 @@ def started(devices: int = 1, nodes: int = 1) -> Iterator[Ranks]:
                 "--resume where a checkpoint was kept."
             ) from error
         raise
+
+
+def _disconnect() -> None:
+    """Leave the processes of a training, if there are any still."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _check(devices: int, nodes: int) -> None:
