@@ -382,12 +382,12 @@ class TestCalibration:
                 moved = other.softmax(1) if activation == "softmax" else other.sigmoid()
                 assert worth(moved.mean(0)[:, torch.from_numpy(seen)]) > best
 
-    def test_separable_classes_stay_finite(self) -> None:
-        logits = np.stack([np.full((4, 4), 9.0), np.full((4, 4), -9.0)]).astype(np.float32)
-        assert (
-            logit_shift([(logits[None], np.zeros((4, 4), np.int16))], LossSettings()).abs().max()
-            <= 5
-        )
+    def test_a_shift_is_limited(self) -> None:
+        """Where the likelihood alone would ask for 15."""
+        target = np.indices((4, 4)).sum(axis=0).astype(np.int16) % 2
+        logits = np.stack([30.0 + (target == 0), target]).astype(np.float32)
+        shift = logit_shift([(logits[None], target)], LossSettings())
+        assert shift.tolist() == [-5, 5]
 
     @pytest.mark.parametrize(
         "trained", [{"dice": 1.0}, {"cross_entropy": 0.0, "dice": 1.0}, {"focal": 1.0}]
@@ -429,7 +429,7 @@ class TestCalibration:
         seen: list[int] = []
         calibrated = SMALL.model_copy(update={"calibrate": True})
 
-        def note(predicted, _activation):
+        def note(predicted, _trained):
             seen.extend(target.size for _, target in predicted)
             return torch.zeros(2)
 
