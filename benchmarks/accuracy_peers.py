@@ -174,24 +174,28 @@ def _nnunet(
     for key in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{key}"] = str(root / key)
     os.environ |= {"nnUNet_compile": "f", "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2"}
+    import SimpleITK
     from batchgenerators.utilities.file_and_folder_operations import save_json
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprint_dataset,
         plan_experiment_dataset,
         preprocess_dataset,
     )
-    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.file_path_utilities import load_json
 
     name, form = "Dataset001_Task", "2d" if dimensions == 2 else "3d_fullres"
-    folder, files = root / "raw" / name, SimpleITKIO()
+    folder = root / "raw" / name
     (folder / "imagesTr").mkdir(parents=True)
     (folder / "labelsTr").mkdir()
     spacing = (999.0, 1.0, 1.0) if dimensions == 2 else (1.0, 1.0, 1.0)
-    facts = {"sitk_stuff": {"spacing": spacing[::-1], "origin": (0.0,) * 3}, "spacing": spacing}
-    facts["sitk_stuff"]["direction"] = tuple(np.eye(3).ravel())
+
+    def write(volume: NDArray[Any], file: Path) -> None:
+        image = SimpleITK.GetImageFromArray(volume)
+        image.SetSpacing(spacing[::-1])
+        SimpleITK.WriteImage(image, str(file))
+
     ignored = any((target < 0).any() for target in targets)
     classes = len(meaning.names)
     for number, (image, target) in enumerate(zip(images, targets, strict=True)):
@@ -199,14 +203,8 @@ def _nnunet(
         truth = np.where(target < 0, classes, target)
         truth = truth[None] if dimensions == 2 else truth
         for channel, layer in enumerate(volume):
-            files.write_seg(
-                layer.astype(np.float32),
-                str(folder / "imagesTr" / f"case_{number:03d}_{channel:04d}.nii.gz"),
-                facts,
-            )
-        files.write_seg(
-            truth.astype(np.uint8), str(folder / "labelsTr" / f"case_{number:03d}.nii.gz"), facts
-        )
+            write(layer, folder / "imagesTr" / f"case_{number:03d}_{channel:04d}.nii.gz")
+        write(truth.astype(np.uint8), folder / "labelsTr" / f"case_{number:03d}.nii.gz")
     labels = {"background": 0} | {f"class {n}": n for n in range(1, classes)}
     description = {
         "channel_names": {str(n): f"channel {n}" for n in range(len(images[0]))},
@@ -220,6 +218,7 @@ def _nnunet(
     plan_experiment_dataset(1)
     preprocess_dataset(1, configurations=(form,), num_processes=(2,))
     plans = load_json(str(root / "preprocessed" / name / "nnUNetPlans.json"))
+    plans["continue_training"] = False
     trainer = nnUNetTrainer(plans, form, "all", description, device=torch.device("cpu"))
     trainer.num_epochs, trainer.num_val_iterations_per_epoch = 1, 1
     trainer.disable_checkpointing = False
