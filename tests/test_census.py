@@ -25,6 +25,7 @@ from overtile.model.manifest import Disparity
 from overtile.networks.renorm import BatchRenorm
 from overtile.sample import draw_sample
 from overtile.settings import (
+    LabelSettings,
     LossSettings,
     OptimiserSettings,
     PixelWeightSettings,
@@ -149,35 +150,62 @@ class TestRemarks:
 
     def test_in_a_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sure of the first class, and too slow to change; said meanwhile, and kept at the end."""
-        honest = networks.build
-
-        def build(*values: object) -> networks.Network:
-            made = honest(*values)  # type: ignore[arg-type]
-            with torch.no_grad():
-                made.head.get_parameter("bias")[0] = 100
-            return made
-
-        monkeypatch.setattr(networks, "build", build)
+        always(monkeypatch, (100, 0))
         image, cells = draw_sample(0, 0, (64, 72))
-        chosen = Settings(
-            network=UNetSettings(padding="same", depth=1, base_channels=2, dropout=0),
-            window=WindowSettings(size_px=16, batch_size=2),
-            optimiser=OptimiserSettings(learning_rate=1e-9),
-            border="own",
-            precision="float32",
-        )
         said: list[tuple[int, str]] = []
         made = overtile.train(
             image,
             (cells > 0).astype(np.uint8),
             steps=120,
-            settings=chosen,
+            settings=UNMOVED,
             on_step=lambda now: said.extend((now.step, note) for note in now.notes),
         ).model
         assert [step for step, _ in said] == [100, 120]
         assert all("Every pixel has been predicted as" in note for _, note in said)
         assert made.origin.notes == (said[1][1],)
         assert all(0 < row.pixel_error < 1 for row in made.history)
+
+    def test_a_line_between_objects_that_is_never_predicted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is an output like the others, though it is no class."""
+        always(monkeypatch, (50, 50, -50))
+        image, _ = draw_sample(0, 0, (64, 72))
+        cells = np.zeros(image.shape[-2:], np.uint8)
+        cells[4:60, 4:36], cells[4:60, 36:68] = 1, 2
+        line = PixelWeightSettings(separation="class")
+        chosen = {"pixel_weight": line, "labels": LabelSettings(kind="instances")}
+        made = overtile.train(
+            image,
+            cells,
+            steps=120,
+            settings=UNMOVED.model_copy(update=chosen),
+            keep={"pixel_weight.separation"},
+        ).model
+        (said,) = [note for note in made.origin.notes if "line between objects" in note]
+        assert said.startswith("Class 'line between objects' has not been predicted")
+
+
+def always(monkeypatch: pytest.MonkeyPatch, bias: tuple[float, ...]) -> None:
+    """Networks begin with this at each of their outputs."""
+    honest = networks.build
+
+    def build(*values: object) -> networks.Network:
+        made = honest(*values)  # type: ignore[arg-type]
+        with torch.no_grad():
+            made.head.get_parameter("bias").copy_(torch.tensor(bias))
+        return made
+
+    monkeypatch.setattr(networks, "build", build)
+
+
+UNMOVED = Settings(
+    network=UNetSettings(padding="same", depth=1, base_channels=2, dropout=0),
+    window=WindowSettings(size_px=16, batch_size=2),
+    optimiser=OptimiserSettings(learning_rate=1e-9),
+    border="own",
+    precision="float32",
+)
 
 
 def slabs(step: Step, seed: int) -> Batch:

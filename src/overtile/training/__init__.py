@@ -132,7 +132,7 @@ def train(
         step,
         load,
         begun.steps,
-        Census(data.meaning.names, settings, ranks.total),
+        Census(data.outputs, settings, ranks.total),
         end=end,
         deadline=deadline,
         state=state,

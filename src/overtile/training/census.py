@@ -34,7 +34,7 @@ class Census:
     Parameters
     ----------
     names
-        Of the classes.
+        Of the network's outputs: the classes, and the line between objects where it is one.
     settings
         Of the run, for what a warning advises.
     total

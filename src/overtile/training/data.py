@@ -38,6 +38,9 @@ from overtile.settings import NormalisationSettings, PixelWeightSettings, Settin
 from overtile.step import window_sizes
 from overtile.tileplan import mebibytes
 
+LINE = "line between objects"
+"""What the network's output is called that no class has."""
+
 KEPT_SHARE = 0.5
 """Of the free memory, what decoded images may take; the rest is for training."""
 
@@ -143,8 +146,9 @@ class TrainingData:
 
         cases = self._cases = Kept(len(pairs), make_case, _size, self.room)
         labelled_px = []
-        self.outputs = len(self.meaning.names) + weighing.has_line(self.meaning.kind)
-        self._counts = np.zeros(self.outputs, np.int64)
+        line = (LINE,) if weighing.has_line(self.meaning.kind) else ()
+        self.outputs = (*self.meaning.names, *line)
+        self._counts = np.zeros(len(self.outputs), np.int64)
 
         def seen() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
             for case in cases:
