@@ -134,7 +134,7 @@ def test_the_worst_that_can_be_drawn_stays_inside(
     eighth = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5 if rotate else torch.eye(2)
     linear = (float(np.exp(scale)) * eighth).expand(window, 2, 2)
     none = torch.zeros(window)
-    drawn = Drawn(linear, torch.stack([knots, knots], 1), none, none, none, none, none)
+    drawn = Drawn(linear, torch.stack([knots, knots], 1), *[none] * 7)
     places = act._grid(drawn, square(size), torch.device("cpu")) * (size - 1) / 2
     # The bicubic kernel reads two pixels to each side.
     assert places.abs().max() <= (size - 1) / 2 - 2 + 1e-3  # float32
@@ -271,6 +271,37 @@ def test_a_share_of_the_windows_changes_gray_values(share: float) -> None:
     )
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_of_the_windows_turns_gray_and_another_is_turned_round(share: float) -> None:
+    """Channels become their mean, bright becomes dark, each of the two drawn by itself."""
+    image, target, weight, seeds = slab(16, batch=400)
+    image = torch.cat([image, image.flip(-1), 2 * image], dim=1)
+    still, gray, dark, both = (
+        Augmentation(with_(**given), square(16))(image, target, weight, seeds)
+        for given in (
+            {},
+            {"grayscale": share},
+            {"invert": share},
+            {"grayscale": share, "invert": share},
+        )
+    )
+    before, mean = still[0], still[0].mean(dim=1, keepdim=True).expand_as(still[0])
+    grayed = (gray[0] == mean).flatten(1).all(dim=1)
+    inverted = (dark[0] == -before).flatten(1).all(dim=1)
+    assert torch.equal(gray[0][~grayed], before[~grayed])
+    assert torch.equal(dark[0][~inverted], before[~inverted])
+    aside = (-1, 1, 1, 1)
+    expected = torch.where(grayed.view(aside), mean, before)
+    assert torch.equal(both[0], torch.where(inverted.view(aside), -expected, expected))
+    for chosen in (grayed, inverted):
+        most = 4 * (share * (1 - share) / 400) ** 0.5 + 1e-9
+        assert abs(float(chosen.float().mean()) - share) < most
+    if 0 < share < 1:
+        assert not torch.equal(grayed, inverted)
+    for changed in (gray, dark, both):
+        assert all(map(torch.equal, changed[1:], still[1:]))
+
+
 def test_a_constant_window_stays_finite() -> None:
     _, target, weight, seeds = slab(32)
     got, _, _ = Augmentation(AugmentSettings(), square(16))(
@@ -373,7 +404,7 @@ def test_no_oblong_window_leaves_its_slab(
         turn = np.eye(axes)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         linear = torch.from_numpy(np.exp(scale) * turn).float().expand(parts, axes, axes)
-        drawn = Drawn(linear, knots, none, none, none, none, none)
+        drawn = Drawn(linear, knots, *[none] * 7)
         half = (torch.tensor(slab_px[::-1]) - 1) / 2
         places = act._grid(drawn, slab_px, torch.device("cpu")) * half
         # The bicubic kernel reads two pixels to each side.

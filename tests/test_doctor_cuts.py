@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from skimage.measure import label as connected_regions
 
+from overtile.contrast import Contrast, contrast_of
 from overtile.doctor.cut import check_cuts, on_seams, pieces_of, seams_of
-from overtile.doctor.inverted import Contrast, check_background, contrast_of, find_inverted
+from overtile.doctor.inverted import check_background, find_inverted
 from overtile.sample import draw_sample
 
 IDS = hnp.arrays(

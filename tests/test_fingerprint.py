@@ -65,6 +65,31 @@ def test_classes_are_counted(target: NDArray[np.int16], layers: NDArray[np.int16
     assert labelled == 19
 
 
+def test_kinds_of_images_are_counted() -> None:
+    """Bright squares, dark ones, and one that differs by hardly anything; two of four are gray."""
+    random, mask = np.random.default_rng(0), np.zeros((40, 50), np.uint8)
+    mask[10:30, 10:30] = 1
+    inside, images = (mask > 0)[..., None], []
+    for bright in (90, -90, 1, 90):
+        image = random.normal(100, 5, (40, 50, 1)) + bright * inside
+        images.append(np.repeat(image, 3, axis=2).round().clip(0, 255).astype(np.uint8))
+    images[0][..., 0] += 1
+    images[3][0, 0, 2] += 1
+    found = fingerprint_of(images, [mask] * 4, "classes")
+    assert (found.gray, found.brighter, found.darker) == (2, 2, 1)
+    assert found.has_both_colours
+    assert found.has_both_contrasts
+    rows = dict(found.rows())
+    assert rows["gray images"] == "2 of 4"
+    assert rows["foreground"] == "brighter in 2 images, darker in 1"
+    one = fingerprint_of([image[..., 0] for image in images[:1]], [mask], "classes")
+    assert not one.has_both_colours
+    assert not one.has_both_contrasts
+    assert one.gray == 0
+    full = fingerprint_of(images[:2], [mask, np.ones_like(mask)], "classes")
+    assert (full.brighter, full.darker) == (1, 0)
+
+
 def test_it_tells_what_is_in_the_images() -> None:
     """Two disks of 5 x 5 in the first image, 3 px apart; one of 4 x 6 in the second."""
     labels = np.zeros((2, 40, 50), np.uint8)

@@ -22,6 +22,7 @@ FLOORS = [
         "tiles",
     ],
     [
+        "contrast",
         "directions",
         "rareclasses",
         *("io", "labels", "metrics", "missing", "normalise", "objects", "pixelweights"),

@@ -147,6 +147,24 @@ class TestTheUsual:
         assert made.settings.augment.colour > 0
         assert "Each channel" in made.reasons["augment.colour"]
 
+    def test_images_of_two_kinds_are_made_like_each_other(self) -> None:
+        """Gray ones beside coloured ones, and dark foreground beside bright."""
+        usual = default_settings().augment
+        made = make(like(channels=3, gray=20, brighter=22, darker=2))
+        told = {"grayscale": 0.5, "invert": 0.5}
+        assert made.settings.augment == usual.model_copy(update=told)
+        assert made.reasons["augment.grayscale"].startswith("20 of 24 images are gray")
+        assert (
+            "brighter than the rest in 22 images and darker in 2" in made.reasons["augment.invert"]
+        )
+        for alike in ({"gray": 24}, {"gray": 0}, {"darker": 24}, {"brighter": 23, "darker": 1}):
+            assert make(like(channels=3, **alike)).settings.augment == usual, alike
+        kept = make(
+            like(channels=3, gray=20, brighter=12, darker=12),
+            chosen=wanted("augment.grayscale", "augment.invert"),
+        )
+        assert kept.settings.augment == usual
+
     def test_the_paper_is_left_as_it_is(self) -> None:
         paper = paper_settings()
         made = make(like((600, 600)), chosen=Wanted(paper, frozenset()), machine=large(), steps=5)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from overtile.contrast import contrast_of
 from overtile.directions import Halves
 from overtile.labels import LabelMeaning
 
@@ -19,6 +20,12 @@ CLOSE_PX = 5
 term is above half its height there."""
 
 OBJECT_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+CLEARLY = 0.5
+"""Standard deviations of an image by which its foreground is brighter or darker than the rest."""
+
+SOME = 0.05
+"""The least share of the images that makes a kind of its own."""
 
 NAMED = 12
 """So many classes or channels are listed one by one."""
@@ -57,6 +64,11 @@ class Fingerprint:
     touching, close
         How many objects touch another by a face, an edge or a corner, and how many have another
         within `CLOSE_PX`. None where there are several classes of objects, which touch as a rule.
+    gray
+        Of images of several channels: those whose channels are all equal.
+    brighter, darker
+        Images whose foreground is clearly brighter, or darker, than their background: by
+        `CLEARLY` of the image's standard deviation.
     directed
         Axes whose ends are unlike, each with the class that shows it (`overtile.directions`).
     """
@@ -84,7 +96,23 @@ class Fingerprint:
     object_px: tuple[float, ...]
     touching: int | None
     close: int | None
+    gray: int = 0
+    brighter: int = 0
+    darker: int = 0
     directed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_both_colours(self) -> bool:
+        """Whether some images are gray, and some are not."""
+        return self._are_both(self.gray, (self.channels > 1) * self.images - self.gray)
+
+    @property
+    def has_both_contrasts(self) -> bool:
+        """Whether what is looked for is brighter than the rest in some images, darker in others."""
+        return self._are_both(self.brighter, self.darker)
+
+    def _are_both(self, one: int, other: int) -> bool:
+        return min(one, other) >= max(1.0, SOME * self.images)
 
     @property
     def labelled_share(self) -> float:
@@ -113,6 +141,11 @@ class Fingerprint:
         found += [("labels", self._labels()), *self._classes()]
         if self.objects:
             found.append(("objects", self._objects()))
+        if self.gray:
+            found.append(("gray images", f"{self.gray} of {self.images}"))
+        if self.has_both_contrasts:
+            sides = f"brighter in {self.brighter} images, darker in {self.darker}"
+            found.append(("foreground", sides))
         if self.directed:
             ends = ", ".join(f"{axis} (by {name})" for axis, name in self.directed)
             found.append(("axes with unlike ends", ends))
@@ -176,6 +209,7 @@ class Look:
         self.ends: list[NDArray[np.float64]] = []
         self.dtypes: set[str] = set()
         self.halves: Halves | None = None
+        self.gray = self.brighter = self.darker = 0
 
     def add(
         self,
@@ -206,10 +240,23 @@ class Look:
         self.class_px += pixels
         self.class_images += pixels > 0
         self.labelled_px += labelled
+        self.gray += len(image) > 1 and bool((image == image[:1]).all())
+        self._contrast(image, target)
         self.areas.append(np.unique(objects[objects > 0], return_counts=True)[1])
         if self.has_pairs:
             self.touching += count_neighbours(drawn, 1)
             self.close += count_neighbours(objects, CLOSE_PX)
+
+    def _contrast(self, image: NDArray[Any], target: NDArray[np.int16]) -> None:
+        """Count whether the foreground is clearly brighter or darker, where there is one."""
+        if self.meaning.background is None or self.meaning.kind == "multilabel":
+            return
+        known = target >= 0
+        inside = (target != self.meaning.background)[known]
+        if inside.any() and not inside.all():
+            brighter = contrast_of(image[:, known], inside).brighter
+            self.brighter += brighter > CLEARLY
+            self.darker += brighter < -CLEARLY
 
     def fingerprint(
         self, groups: int, spacing: tuple[float, ...] | None, normalisation: str
@@ -241,6 +288,9 @@ class Look:
             object_px=tuple(np.quantile(sizes, OBJECT_QUANTILES).tolist()) if sizes.size else (),
             touching=self.touching if self.has_pairs else None,
             close=self.close if self.has_pairs else None,
+            gray=self.gray,
+            brighter=self.brighter,
+            darker=self.darker,
             directed=() if self.halves is None else self.halves.directed(self.meaning.names),
         )
 

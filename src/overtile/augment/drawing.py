@@ -33,6 +33,8 @@ class Drawn:
         of the control points, or of the nodes between which moving least squares are linear.
     recoloured
         Whether gray values and colours change, (b) bool.
+    grayed, inverted
+        Whether channels become their mean, and gray values are turned round, (b) bool.
     gain, offset, gamma, noise
         (b) each.
     """
@@ -40,6 +42,8 @@ class Drawn:
     linear: Tensor
     displacement: Tensor | None
     recoloured: Tensor
+    grayed: Tensor
+    inverted: Tensor
     gain: Tensor
     offset: Tensor
     gamma: Tensor
@@ -60,8 +64,8 @@ def draw(
     linear, displacement, colours = (
         torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*parts, strict=True)
     )
-    recoloured, *how = colours.T
-    return Drawn(linear, displacement if any(stds_px) else None, recoloured > 0, *how)
+    whether, how = colours.T[:3] > 0, colours.T[3:]
+    return Drawn(linear, displacement if any(stds_px) else None, *whether, *how)
 
 
 def _draw_one(
@@ -94,14 +98,15 @@ def _draw_one(
         math.exp(random.uniform(-set_.gamma, set_.gamma)),
         random.uniform(0, set_.noise),
     ]
-    colour = np.array([random.random() < set_.recolour, *gray])
+    recoloured = random.random() < set_.recolour
     if set_.least_squares:
         points = control_points(set_, sides_px, random)
         if moves.any():
             moves = bend(set_, sides_px, points, moves.reshape(axes, -1).T)
         else:
             moves = np.zeros((axes, *[lattice(set_, axes)] * axes))
-    return zoom * turn * flip, moves, colour
+    others = random.random(2) < (set_.grayscale, set_.invert)
+    return zoom * turn * flip, moves, np.array([recoloured, *others, *gray])
 
 
 def _rotation(quarters: float, dimensions: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Gray values: gamma, gain, offset and noise of each window, and its colours."""
+"""Gray values of windows: colours or none, which end is bright, gamma, gain, offset and noise."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from overtile.settings import AugmentSettings
 
 
 def recolour(image: Tensor, drawn: Drawn, seeds: Tensor, settings: AugmentSettings) -> Tensor:
-    """Of those windows that it was drawn for: gamma between each one's own extremes, then gain,
-    offset, colour and noise.
+    """Of those windows that each was drawn for: channels to their mean, bright to dark; and gamma
+    between each one's own extremes, then gain, offset, colour and noise.
     """
+    aside = (-1, *[1] * (image.ndim - 1))
+    if drawn.grayed.any():
+        mean = image.mean(dim=1, keepdim=True).expand_as(image)
+        image = torch.where(drawn.grayed.to(image.device).view(aside), mean, image)
+    if drawn.inverted.any():  # the mean of the normalised set is 0
+        image = torch.where(drawn.inverted.to(image.device).view(aside), -image, image)
     chosen = drawn.recoloured.nonzero()[:, 0]
     if not len(chosen):
         return image

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overtile.cache import Kept, Room
+from overtile.contrast import contrast_of
 from overtile.doctor.cut import check_cuts
 from overtile.doctor.findings import Finding, Report, Row
-from overtile.doctor.inverted import check_background, contrast_of, find_inverted
+from overtile.doctor.inverted import check_background, find_inverted
 from overtile.doctor.single import (
     EXCHANGE,
     LabelValues,

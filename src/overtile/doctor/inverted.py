@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from overtile.contrast import Contrast
 from overtile.doctor.findings import Finding
 
 SURE = 2 / 3
@@ -19,32 +18,6 @@ FEWEST = 3
 
 MOST_BACKGROUND = 0.5
 """Share of the image from which on an object is rather its background."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """What tells an exchanged mask of two values.
-
-    Attributes
-    ----------
-    brighter
-        How much brighter the image is under the higher value than under the lower, in standard
-        deviations of the image.
-    share
-        Of the higher value.
-    """
-
-    brighter: float
-    share: float
-
-
-def contrast_of(image: NDArray[Any], mask: NDArray[np.bool_]) -> Contrast:
-    """The contrast of an image (c *space) under a mask (*space) that is neither empty nor full."""
-    gray = image.mean(axis=0, dtype=np.float64)
-    known = np.isfinite(gray)
-    gray, mask = gray[known], mask[known]
-    spread = float(gray.std()) or 1.0
-    return Contrast(float(gray[mask].mean() - gray[~mask].mean()) / spread, float(mask.mean()))
 
 
 def find_inverted(contrasts: Mapping[str, Contrast]) -> Iterator[Finding]:

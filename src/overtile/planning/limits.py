@@ -52,6 +52,10 @@ minutes: with three such planes `STRONGER` changes lowered the error of others
 STRONGER = {"deform": 1.0, "recolour": 1.0, "gain": 0.4, "offset": 0.4, "gamma": 0.6, "noise": 0.3}
 """Changes to windows of so few pixels, all of which are deformed; the usual ones are about half."""
 
+OTHER_KIND = 0.5
+"""Share of the windows that lose their colours, or turn bright to dark, where images are of both
+kinds (benchmarks/RESULTS.md)."""
+
 FEWEST_PX = 3
 """What poolings leave of the largest image along each axis, as they leave it of the default window
 of volumes: deeper levels would see borders only."""

@@ -10,6 +10,7 @@ from overtile.planning.limits import (
     AVERAGED_PART,
     FEW_LABELLED_PX,
     LONGEST_AVERAGE,
+    OTHER_KIND,
     STRONGER,
 )
 from overtile.settings import (
@@ -140,7 +141,34 @@ def _augmentation(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[st
             if fingerprint.channels > 1
             else "There is one channel, whose brightness changes anyway.",
         ),
+        **_kinds(augment, fingerprint),
     }
+
+
+def _kinds(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[str, Choice]:
+    """Where images are of two kinds, windows of one are made like those of the other."""
+    images, gray = fingerprint.images, fingerprint.gray
+    found: dict[str, Choice] = {}
+    if fingerprint.has_both_colours:
+        found["augment.grayscale"] = (
+            OTHER_KIND,
+            f"{gray} of {images} images are gray and the others have colours: {OTHER_KIND:.0%} of "
+            "the windows become gray, so that what is learnt of one kind serves the other.",
+        )
+    else:
+        found["augment.grayscale"] = (augment.grayscale, "Images do not differ in having colours.")
+    if fingerprint.has_both_contrasts:
+        found["augment.invert"] = (
+            OTHER_KIND,
+            f"What is looked for is brighter than the rest in {fingerprint.brighter} images and "
+            f"darker in {fingerprint.darker}: {OTHER_KIND:.0%} of the windows are turned round.",
+        )
+    else:
+        found["augment.invert"] = (
+            augment.invert,
+            "No images are seen to be dark where others are bright.",
+        )
+    return found
 
 
 def _stronger(fingerprint: Fingerprint) -> dict[str, float]:

@@ -53,6 +53,10 @@ class AugmentSettings(Frozen):
         exp(u), plus Gaussian noise of a standard deviation up to this.
     colour
         Of each channel by itself, where there are several: times exp(u), plus another u.
+    grayscale
+        Share of the windows whose channels all become their mean, as images without colours.
+    invert
+        Share of the windows whose gray values are turned round, bright to dark.
     """
 
     flip: bool = True
@@ -70,6 +74,8 @@ class AugmentSettings(Frozen):
     gamma: Annotated[float, Field(ge=0, le=2)] = 0.3
     noise: NotNegative = 0.1
     colour: Annotated[float, Field(ge=0, le=2)] = 0.0
+    grayscale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    invert: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @property
     def is_upright(self) -> bool:
