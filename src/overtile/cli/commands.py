@@ -9,6 +9,8 @@ import typer
 
 from overtile.cli import options as given
 from overtile.cli.plancommand import plan
+from overtile.cli.predictcommand import predict
+from overtile.cli.traincommand import train
 from overtile.cli.tuning import tune
 
 app = typer.Typer(
@@ -71,155 +73,9 @@ def check(
 
 
 app.command()(plan)
-
-
-@app.command()
-def train(
-    images: given.DataSet,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
-    labels: given.Labels = None,
-    holdout: given.Holdout = None,
-    layout: given.LayoutName = None,
-    minutes: given.Minutes = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of minutes.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Instead of minutes.")] = None,
-    preset: given.Recipe = given.Preset.default,
-    network: given.NetworkName = None,
-    encoder_weights: given.EncoderWeights = None,
-    settings: given.SettingsFile = None,
-    setting: given.Changes = None,
-    spacing: given.PixelSize = None,
-    start: given.Start = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    labels_are: given.Meaning = given.LabelsAre.auto,
-    ignore: given.Ignore = None,
-    colours: given.Colours = None,
-    repair: given.Repair = False,
-    devices: given.Devices = 1,
-    nodes: given.Nodes = 1,
-    logger: given.LoggerNames = None,
-    fold: given.Fold = None,
-    folds: given.Folds = None,
-    ensemble: given.Ensemble = None,
-    explain: given.Explain = False,
-    resume: given.ResumeTraining = False,
-    overwrite: given.Overwrite = False,
-) -> None:
-    """Train on images and labels, for as long as you give it."""
-    from overtile.cli.changing import label_changes
-    from overtile.cli.searching import parse_fold, run_search
-    from overtile.cli.training import Choice, find_and_choose
-
-    which = parse_fold(fold, folds)
-    changes = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
-    if spacing is not None:
-        changes.append(f"spacing={f'[{spacing}]' if ',' in spacing else spacing}")
-    changes += label_changes(labels_are.value, ignore, colours, repair=repair)
-    choice = Choice(
-        preset.value,
-        settings,
-        network,
-        start,
-        tuple(changes),
-        encoder_weights,
-        resumed=output if resume and which != "all" and ensemble is None else None,
-    )
-    pairs, chosen = find_and_choose(images, labels, layout, choice)
-    run_search(
-        pairs,
-        output,
-        chosen,
-        which,
-        folds,
-        ensemble,
-        keep=choice.keep(chosen),
-        explain=explain,
-        start=start,
-        minutes=minutes,
-        steps=steps,
-        epochs=epochs,
-        holdout=holdout,
-        devices=devices,
-        nodes=nodes,
-        loggers=logger or (),
-        resume=resume,
-        overwrite=overwrite,
-    )
-
-
+app.command()(train)
 app.command()(tune)
-
-
-@app.command()
-def predict(
-    model: given.ModelFolder,
-    images: given.Images,
-    output: given.Output,
-    probabilities: given.Probabilities = False,
-    objects: given.Objects = False,
-    overlay: given.Overlay = None,
-    seeds: given.Seeds = None,
-    measurements: given.Measurements = False,
-    suffix: given.Suffix = None,
-    memory: given.Memory = None,
-    tile: given.Tile = None,
-    explain: given.Explain = False,
-    turns: given.Turns = None,
-    prune: given.Prune = None,
-    engine: given.EngineName = None,
-    precision: given.Precision = None,
-    threads: given.Threads = None,
-    inexact: given.Inexact = False,
-    overviews: given.Overviews = False,
-    workers: given.Workers = None,
-    cluster: given.Cluster = None,
-    resume: given.ResumePrediction = False,
-    overwrite: given.Overwrite = False,
-) -> None:
-    """Predict images of any size; by default the class id of every pixel."""
-    from overtile.cli.predicting import load_for, parse_memory, run_prediction
-    from overtile.errors import SettingsError
-    from overtile.file_to_file import Content, PredictOptions
-
-    if probabilities and objects:
-        raise SettingsError("Give --probabilities or --objects, not both: -o names one output.")
-    if measurements and not objects:
-        raise SettingsError("--measurements are those of objects: give --objects as well.")
-    content: Content = "probabilities" if probabilities else "objects" if objects else "classes"
-    options = PredictOptions(
-        content=content,
-        memory=parse_memory(memory),
-        tile_px=tile,
-        seed_threshold=seeds,
-        overviews=overviews,
-        overwrite=overwrite,
-        resume=resume,
-        workers=workers,
-        cluster=cluster,
-    )
-    segmenter = load_for(
-        model,
-        images,
-        output,
-        options,
-        engine.value if engine else None,
-        precision.value if precision else None,
-        threads,
-        suffix=suffix,
-        inexact=inexact,
-        prune=prune,
-        turns=turns,
-    )
-    run_prediction(
-        segmenter,
-        images,
-        output,
-        options,
-        overlay,
-        suffix=suffix,
-        measurements=measurements,
-        explain=explain,
-    )
+app.command()(predict)
 
 
 @app.command()
