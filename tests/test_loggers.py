@@ -17,7 +17,7 @@ from two_processes import SMALL
 import overtile
 from overtile import training
 from overtile.errors import MissingError, SettingsError
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 from overtile.planning import Budget
 from overtile.training import loggers
 

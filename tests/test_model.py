@@ -54,7 +54,7 @@ def test_it_is_plain_files(folder: Path) -> None:
         "model.yaml", "settings.yaml", "parameters.safetensors", "test.safetensors", "history.csv",
     }  # fmt: skip
     manifest = yaml.safe_load((folder / "model.yaml").read_text())
-    assert manifest["format"] == 6
+    assert manifest["format"] == 7
     assert manifest["classes"]["names"] == ["background", "object"]
     assert (
         manifest["fields"] == [{"padding": "same", "grid": 4, "margin": 22, "remainder": None}] * 2
@@ -122,8 +122,8 @@ def test_damage_is_found(folder: Path, name: str, damage: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("format: 99\n", "has model format 99, and this Overtile reads 6: install a newer"),
-        ("format: 1\n", "has model format 1, and this Overtile reads 6: train again"),
+        ("format: 99\n", "has model format 99, and this Overtile reads 7: install a newer"),
+        ("format: 1\n", "has model format 1, and this Overtile reads 7: train again"),
         (
             "name: someone else's\n",
             "is not an Overtile model.*format: Field required",

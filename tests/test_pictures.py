@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from overtile import pictures
 from overtile.legend import Legend, default_colours
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 
 LEGEND = Legend(("nothing", "a", "b", "c"), default_colours(4))
 IMAGE = np.linspace(0, 60000, 400).reshape(1, 20, 20).astype(np.uint16)

@@ -20,7 +20,7 @@ from overtile import pictures
 from overtile.errors import OutputError
 from overtile.legend import Legend, default_colours
 from overtile.metrics import Reliability
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 from overtile.report import (
     LARGEST_PX,
     Example,

@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from overtile.legend import ORANGE, PURPLE, SKY, Legend
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 
 TRUTH, PREDICTION = SKY, ORANGE
 MISSED, INVENTED, CONFUSED, UNLABELLED = SKY, ORANGE, PURPLE, (128, 128, 128)

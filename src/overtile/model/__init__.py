@@ -19,25 +19,21 @@ data: leave it in mind when the data are private.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import math
 import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-import yaml
 from numpy.typing import NDArray
 
 from overtile.errors import ModelError, OutputError, SettingsError
 from overtile.fingerprint import Fingerprint
 from overtile.geometry import Field, Fields
+from overtile.model.history import HistoryRow, history_from_csv, history_to_csv
 from overtile.model.manifest import (
     FORMAT,
     Classes,
@@ -46,13 +42,13 @@ from overtile.model.manifest import (
     NormalisationRecord,
     Origin,
     PixelSizeRecord,
+    read_manifest,
 )
 from overtile.normalise import Normalisation
 from overtile.resample import PixelSize
-from overtile.settings import Frozen, Settings, from_yaml, to_explained_yaml, to_yaml
+from overtile.settings import Settings, from_yaml, to_explained_yaml, to_yaml
 
 Arrays = dict[str, NDArray[np.generic]]
-Read = TypeVar("Read", bound=Frozen)
 
 MANIFEST = "model.yaml"
 SETTINGS = "settings.yaml"
@@ -62,17 +58,6 @@ HISTORY = "history.csv"
 
 ENSEMBLE = "ensemble.yaml"
 """What stands in place of all these in the folder of an ensemble."""
-
-
-@dataclass(frozen=True)
-class HistoryRow:
-    """The mean loss over the steps since the row before, and the share of their pixels wrong."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    pixel_error: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -158,7 +143,7 @@ def files_of(model: Model) -> dict[str, bytes]:
         SETTINGS: to_explained_yaml(model.settings, model.reasons).encode(),
         PARAMETERS: safetensors.numpy.save(_plain(model.parameters)),
         TEST: safetensors.numpy.save(_plain(model.test)),
-        HISTORY: _history_to_csv(model.history).encode(),
+        HISTORY: history_to_csv(model.history).encode(),
     }
     size = model.pixel_size
     manifest = Manifest(
@@ -255,7 +240,7 @@ def load(folder: Path) -> Model:
         origin=manifest.origin,
         parameters=parameters,
         test=test,
-        history=_history_from_csv(files[HISTORY].decode()),
+        history=history_from_csv(files[HISTORY].decode()),
         levels=tuple(map(_fields, manifest.levels)),
         pixel_size=None if size is None else PixelSize(size.sizes, size.unit),
         reasons=manifest.reasons,
@@ -275,33 +260,6 @@ def manifest_of(folder: Path) -> Path:
 
 
 _FILES = (SETTINGS, PARAMETERS, TEST, HISTORY)
-
-
-def read_manifest(path: Path, kind: type[Read], latest: int) -> Read:
-    """A manifest of the format that this Overtile reads.
-
-    Raises
-    ------
-    ModelError
-        It is of another format, foreign or damaged.
-    """
-    folder, text = path.parent, path.read_text(errors="replace")
-    try:
-        found = yaml.safe_load(text)
-        version = found.get("format") if isinstance(found, dict) else None
-        if isinstance(version, int) and version > latest:
-            raise ModelError(
-                f"{folder} has model format {version}, and this Overtile reads {latest}: "
-                "install a newer Overtile."
-            )
-        if isinstance(version, int) and version < latest:
-            raise ModelError(
-                f"{folder} has model format {version}, and this Overtile reads {latest}: train "
-                "again, or install the Overtile that wrote it."
-            )
-        return from_yaml(kind, text, path.name)
-    except (yaml.YAMLError, SettingsError) as error:
-        raise ModelError(f"{folder} is not an Overtile model, or is damaged: {error}") from error
 
 
 def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
@@ -327,21 +285,3 @@ def _fields(records: tuple[FieldRecord, ...]) -> Fields:
 
 def _plain(arrays: Arrays) -> Arrays:
     return {name: np.asarray(value, order="C") for name, value in arrays.items()}
-
-
-def _history_to_csv(rows: tuple[HistoryRow, ...]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", *_NUMBERS])
-    writer.writerows([row.step, *[getattr(row, name) for name in _NUMBERS]] for row in rows)
-    return text.getvalue()
-
-
-def _history_from_csv(text: str) -> tuple[HistoryRow, ...]:
-    return tuple(
-        HistoryRow(int(row["step"]), *(float(row[key]) for key in _NUMBERS if key in row))
-        for row in csv.DictReader(io.StringIO(text))
-    )
-
-
-_NUMBERS = ("loss", "learning_rate", "seconds", "pixel_error")

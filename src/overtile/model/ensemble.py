@@ -22,7 +22,7 @@ from overtile import model as storage
 from overtile.errors import ModelError, OutputError
 from overtile.geometry import Field, per_axis
 from overtile.model import ENSEMBLE, Model
-from overtile.model.manifest import Origin
+from overtile.model.manifest import Origin, read_manifest
 from overtile.normalise import Normalisation
 from overtile.settings import Frozen, to_yaml
 
@@ -168,7 +168,7 @@ def read(folder: Path) -> Model:
     ModelError
         It is of another format, or a member is damaged, missing, or not the one that was saved.
     """
-    manifest = storage.read_manifest(folder / ENSEMBLE, EnsembleManifest, FORMAT)
+    manifest = read_manifest(folder / ENSEMBLE, EnsembleManifest, FORMAT)
     places = [member_folder(folder, number) for number in range(len(manifest.members))]
     for place, checksum in zip(places, manifest.members, strict=True):
         path = place / storage.MANIFEST

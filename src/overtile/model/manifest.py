@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import pydantic
+import yaml
 
+from overtile.errors import ModelError, SettingsError
 from overtile.fingerprint import Fingerprint
 from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.normalise import Scheme
 from overtile.objects import INSIDE
-from overtile.settings import Frozen, LabelKind
+from overtile.settings import Frozen, LabelKind, from_yaml
 
-FORMAT = 6
+Read = TypeVar("Read", bound=Frozen)
+
+FORMAT = 7
 """Version of the folder's format; raised when an older Overtile could not read it."""
 
 
@@ -156,3 +161,30 @@ class Manifest(Frozen):
     checksums: dict[str, str]
     reasons: dict[str, str] = pydantic.Field(default_factory=dict)
     fingerprint: Fingerprint | None = None
+
+
+def read_manifest(path: Path, kind: type[Read], latest: int) -> Read:
+    """A manifest of the format that this Overtile reads.
+
+    Raises
+    ------
+    ModelError
+        It is of another format, foreign or damaged.
+    """
+    folder, text = path.parent, path.read_text(errors="replace")
+    try:
+        found = yaml.safe_load(text)
+        version = found.get("format") if isinstance(found, dict) else None
+        if isinstance(version, int) and version > latest:
+            raise ModelError(
+                f"{folder} has model format {version}, and this Overtile reads {latest}: "
+                "install a newer Overtile."
+            )
+        if isinstance(version, int) and version < latest:
+            raise ModelError(
+                f"{folder} has model format {version}, and this Overtile reads {latest}: train "
+                "again, or install the Overtile that wrote it."
+            )
+        return from_yaml(kind, text, path.name)
+    except (yaml.YAMLError, SettingsError) as error:
+        raise ModelError(f"{folder} is not an Overtile model, or is damaged: {error}") from error

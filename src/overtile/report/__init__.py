@@ -17,7 +17,7 @@ from overtile.evaluation import Interval
 from overtile.image import Colour
 from overtile.legend import Legend
 from overtile.metrics import Reliability
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 
 LARGEST_PX = 1024
 """Larger pictures are shown at a whole fraction of their size: a page of 12 has about 40 MB."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from overtile.errors import MissingError, SettingsError, optional
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.settings import Settings
 

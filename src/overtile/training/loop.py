@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from overtile.machine import reused_memory
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.step import Step
 from overtile.training.census import Census

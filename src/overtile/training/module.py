@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.step import Average, Batch, Step, learning_rate_factor, make_optimiser
 from overtile.training.census import Census

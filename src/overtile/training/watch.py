@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from overtile.model import HistoryRow
+from overtile.model.history import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
 from overtile.training.loggers import begin, log
 from overtile.training.module import TrainingModule
