@@ -165,6 +165,21 @@ class TestTheUsual:
         )
         assert kept.settings.augment == usual
 
+    def test_single_windows_are_renormalised(self) -> None:
+        """Whoever chose them, a person or the memory; and not what a person set otherwise."""
+        single = WindowSettings(batch_size=1, accumulate=4)
+        made = make(chosen=wanted("window.batch_size", "window.accumulate", window=single))
+        assert made.settings.network.norm == "batch-renorm"
+        assert "of single windows" in made.reasons["network.norm"]
+        assert made.peak_mib == peak_mib(made.settings, "cpu")
+        kept = make(chosen=wanted("window.batch_size", "network.norm", window=single))
+        assert kept.settings.network.norm == "batch"
+        pair = make(chosen=wanted("window.batch_size", window=WindowSettings(batch_size=2)))
+        assert pair.settings.network.norm == "batch"
+        grouped = default_settings().network.model_copy(update={"norm": "group"})
+        other = make(chosen=wanted("window.batch_size", window=single, network=grouped))
+        assert other.settings.network.norm == "group"
+
     def test_the_paper_is_left_as_it_is(self) -> None:
         paper = paper_settings()
         made = make(like((600, 600)), chosen=Wanted(paper, frozenset()), machine=large(), steps=5)

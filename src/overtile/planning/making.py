@@ -15,7 +15,7 @@ from overtile.planning.budget import FINISH_S, Budget, steps_for
 from overtile.planning.draft import Draft
 from overtile.planning.machine import ENOUGH_S, SHARE, Machine, Timing, fastest
 from overtile.planning.memory import make_fit
-from overtile.planning.schedule import choose_averaging, settled
+from overtile.planning.schedule import choose_averaging, choose_norm, settled
 from overtile.planning.speed import fit_to_time
 from overtile.presets import Wanted
 from overtile.rareclasses import choose_share
@@ -116,6 +116,11 @@ def make_plan(
     draft = fit(fingerprint, wanted)
     settle_speed(draft, machine, budget, timing, started)
     peak = make_fit(draft, machine.device, machine.free_mib)
+    network = draft.settings.network
+    if isinstance(network, ConvolutionSettings):
+        draft.choose("network.norm", choose_norm(network, draft.settings.window.batch_size))
+    if draft.settings.network != network:
+        peak = make_fit(draft, machine.device, machine.free_mib)
     budget_s = 60 * budget.minutes if budget.minutes is not None else math.inf
     step_s = timing.step_s(draft.settings, min(ENOUGH_S, SHARE * budget_s))
     step_s += timing.load_s(draft.settings)

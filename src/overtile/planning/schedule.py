@@ -53,6 +53,17 @@ def settled(settings: Settings, fingerprint: Fingerprint) -> dict[str, Choice]:
     }
 
 
+def choose_norm(network: ConvolutionSettings, batch_size: int) -> Choice:
+    """The normalisation after each convolution, by how many windows the network sees at once."""
+    stored = "Statistics are stored, so that in prediction a pixel does not depend on its tile"
+    if network.norm == "batch" and batch_size == 1:
+        return "batch-renorm", (
+            f"{stored}; of single windows they differ so much that training has to use the stored "
+            f"ones too: fewer errors, {MEASURED}."
+        )
+    return network.norm, f"{stored}."
+
+
 def _network(network: NetworkSettings) -> dict[str, Choice]:
     space = "planes" if network.dimensions == 2 else "volumes"
     found: dict[str, Choice] = {
@@ -65,11 +76,6 @@ def _network(network: NetworkSettings) -> dict[str, Choice]:
             f"and errors in the same time are lower, {MEASURED}."
             if math.prod(network.together) > 1
             else "Each voxel by itself: volumes are small.",
-        )
-    if isinstance(network, ConvolutionSettings):
-        found["network.norm"] = (
-            network.norm,
-            "Statistics are stored, so that in prediction a pixel does not depend on its tile.",
         )
     return found
 
