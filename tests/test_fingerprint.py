@@ -82,6 +82,15 @@ def test_kinds_of_images_are_counted() -> None:
     rows = dict(found.rows())
     assert rows["gray images"] == "2 of 4"
     assert rows["foreground"] == "brighter in 2 images, darker in 1"
+    holes = [image.astype(np.float32) for image in images]
+    for image in holes:
+        image[5:8, 5:8] = np.nan
+    missing = fingerprint_of(holes, [mask] * 4, "classes")
+    assert (missing.gray, missing.brighter, missing.darker) == (2, 2, 1)
+    large = [np.kron(image, np.ones((30, 30, 1), np.uint8)) for image in images[:2]]
+    masks = [np.kron(mask, np.ones((30, 30), np.uint8))] * 2
+    found = fingerprint_of(large, masks, "classes")
+    assert (found.gray, found.brighter, found.darker) == (1, 1, 1)
     one = fingerprint_of([image[..., 0] for image in images[:1]], [mask], "classes")
     assert not one.has_both_colours
     assert not one.has_both_contrasts
