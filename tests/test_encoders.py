@@ -17,8 +17,8 @@ from overtile.errors import MissingError, ModelError, SettingsError
 from overtile.networks import TernausNet
 from overtile.networks.torchvision import mend_torchvision
 from overtile.networks.weights import adapted, read
+from overtile.optimiser import make_optimiser
 from overtile.settings import OptimiserSettings, TernausNetSettings
-from overtile.step import make_optimiser
 
 NARROW = {"base_channels": 4, "encoder_weights": "none"}
 

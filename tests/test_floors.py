@@ -36,6 +36,7 @@ FLOORS = [
         "fingerprint",
         "layouts",
         "model",
+        "optimiser",
         "planning",
         "pruning",
         "step",

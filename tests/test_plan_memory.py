@@ -18,12 +18,12 @@ from pathlib import Path
 from overtile import networks
 from overtile.machine import resident_memory
 from overtile.settings import Settings, WindowSettings, from_yaml
-from overtile.step import Average, Step, make_optimiser
+from overtile.step import Average, Step
 
 def run(settings, steps):
     network = networks.build(settings.network)
     step, average = Step(network, settings), Average(network, 0.9)
-    optimiser = make_optimiser(network.rated(), settings.optimiser)
+    optimiser = step.make_optimiser()
     count = settings.window.batch_size
     for number in range(steps):
         shape = count, *step.sizes.context

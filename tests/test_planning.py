@@ -23,7 +23,7 @@ from overtile.planning.memory import peak_mib
 from overtile.planning.network import choose_width, widths_for
 from overtile.planning.schedule import choose_averaging
 from overtile.planning.speed import predicted_step_s
-from overtile.presets import Wanted, default_settings, paper_settings, read_settings
+from overtile.presets import RATES, Wanted, default_settings, paper_settings, read_settings
 from overtile.settings import (
     LabelSettings,
     NamedClass,
@@ -179,6 +179,21 @@ class TestTheUsual:
         grouped = default_settings().network.model_copy(update={"norm": "group"})
         other = make(chosen=wanted("window.batch_size", window=single, network=grouped))
         assert other.settings.network.norm == "group"
+
+    def test_the_optimiser_and_its_rate_go_with_the_network(self) -> None:
+        usual = make()
+        assert usual.settings.optimiser.name == "muon"
+        assert "Muon for kernels" in usual.reasons["optimiser.name"]
+        bare = default_settings().network.model_copy(update={"norm": "none"})
+        made = make(chosen=wanted("network", network=bare))
+        assert made.settings.optimiser.name == "adamw"
+        assert made.settings.optimiser.learning_rate == RATES["adamw"]
+        sgd = default_settings().optimiser.model_copy(update={"name": "sgd"})
+        made = make(chosen=wanted("optimiser.name", optimiser=sgd))
+        assert made.reasons["optimiser.name"] == "As you set it."
+        assert made.settings.optimiser.learning_rate == RATES["sgd"]
+        kept = make(chosen=wanted("optimiser.learning_rate", network=bare))
+        assert kept.settings.optimiser.learning_rate == RATES["muon"]  # which a person set
 
     def test_the_paper_is_left_as_it_is(self) -> None:
         paper = paper_settings()

@@ -27,7 +27,7 @@ from overtile.settings import (
     WindowSettings,
     from_dict,
 )
-from overtile.step import Average, Batch, Step, make_optimiser
+from overtile.step import Average, Batch, Step
 from overtile.training import loop, module, watch
 from overtile.training.recovery import MOST_RETURNS, Recovery, all_finite
 
@@ -319,7 +319,7 @@ def both_ways(chosen: Settings) -> list[tuple[list[Tensor], dict[str, Tensor]]]:
     for saving in (False, True):
         settings = chosen.model_copy(update={"memory_saving": saving})
         step = Step(networks.build(settings.network, 3), settings)
-        optimiser = make_optimiser(step.network.rated(), settings.optimiser)
+        optimiser = step.make_optimiser()
         for norm in step.network.modules():
             if isinstance(norm, BatchRenorm):
                 norm.num_batches_tracked += 150  # where its corrections act

@@ -38,8 +38,6 @@ from overtile.settings import (
 from overtile.step import (
     Average,
     Step,
-    learning_rate_factor,
-    make_optimiser,
     measure_step_s,
     window_sizes,
 )
@@ -264,26 +262,6 @@ class TestStep:
             window_sizes(chosen, (fields[0], fields[2], fields[1]))
         # sqrt(2 * 256^2 / 7) = 136.8
         assert volume_sides((7, 300, 300), (1, 1, 1), fields, 0) == (7, 136, 136)
-
-    @pytest.mark.parametrize(
-        ("name", "kind"),
-        [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)],
-    )
-    def test_optimisers(self, name: str, kind: type[torch.optim.Optimizer]) -> None:
-        settings = OptimiserSettings(name=name, learning_rate=0.1, momentum=0.8, weight_decay=0.02)
-        rated = [([torch.nn.Parameter(torch.ones(1))], 1.0)]
-        group = make_optimiser(rated, settings).param_groups[0]
-        assert type(make_optimiser(rated, settings)) is kind
-        assert (group["lr"], group["weight_decay"]) == (0.1, 0.02)
-        assert (group["momentum"] if name == "sgd" else group["betas"][0]) == 0.8
-
-    def test_schedule(self) -> None:
-        cosine = [learning_rate_factor(step, 1000, "cosine") for step in range(1001)]
-        assert max(cosine) == cosine[49] == 1
-        assert cosine[0] == pytest.approx(1 / 50)
-        assert cosine[525] == pytest.approx(0.001 + 0.999 / 2, abs=1e-3)
-        assert cosine[1000] == pytest.approx(0.001)
-        assert learning_rate_factor(5, 10, "constant") == 1
 
     def test_average_is_the_formula(self) -> None:
         network = torch.nn.BatchNorm2d(2)

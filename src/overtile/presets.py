@@ -10,6 +10,7 @@ from overtile.errors import SettingsError
 from overtile.settings import (
     NETWORK_SETTINGS,
     AugmentSettings,
+    ConvolutionSettings,
     Frozen,
     NetworkSettings,
     OptimiserSettings,
@@ -25,12 +26,17 @@ CLIP_NORM = 10.0
 """Twenty times the gradients of usual steps: on ISBI 2012 their norm was 0.5 in the median and 2.2
 at most (small networks, batches of 1 to 4). It acts on the rare batch that goes wrong."""
 
+RATES = {"muon": 1e-2, "adamw": 2e-3, "adam": 2e-3, "sgd": 1e-2}
+"""Highest learning rate by optimiser, of networks with norms. Measured for Muon and AdamW
+(benchmarks/RESULTS.md); the others are usual."""
+
 Preset = Literal["default", "paper"]
 
 
 def default_settings(network: str = "unet") -> Settings:
     """The best measured in a quarter of an hour on two processor cores (benchmarks/RESULTS.md)."""
     chosen = _kind(network).suggested()
+    optimiser = optimiser_for(chosen)
     return Settings(
         preset="default",
         network=chosen,
@@ -40,12 +46,18 @@ def default_settings(network: str = "unet") -> Settings:
             border_weight=5.0, balance_classes=False, separation="class"
         ),
         optimiser=OptimiserSettings(
-            name="adamw", learning_rate=2e-3, weight_decay=0.01, clip_norm=CLIP_NORM
+            name=optimiser, learning_rate=RATES[optimiser], weight_decay=0.01, clip_norm=CLIP_NORM
         ),
         border=chosen.border,
         averaging=0.998,
         calibrate=True,
     )
+
+
+def optimiser_for(network: NetworkSettings) -> Literal["muon", "adamw"]:
+    """Muon where every convolution has a norm and begins at random, for which it was measured."""
+    normed = isinstance(network, ConvolutionSettings) and network.norm != "none"
+    return "muon" if normed else "adamw"
 
 
 def paper_settings(network: str = "unet") -> Settings:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,8 @@ from overtile.geometry import Fields, per_axis
 from overtile.losses import Total, loss, own
 from overtile.networks import Network
 from overtile.networks.blocks import Block
-from overtile.networks.network import Rated
-from overtile.settings import OptimiserSettings, Settings
+from overtile.optimiser import make_optimiser
+from overtile.settings import Settings
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -138,6 +138,12 @@ class Step(nn.Module):
         losses = [loss(logits, target, weight, kind, total) for logits in heads]
         return torch.stack(losses).mean()
 
+    def make_optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser that is set, of the network's parameters."""
+        narrow = self.settings.precision == "bfloat16"
+        precision = torch.bfloat16 if narrow else torch.float32
+        return make_optimiser(self.network.rated(), self.settings.optimiser, precision)
+
     def _heads(self, window: Tensor) -> tuple[Tensor, ...]:
         """All logits of the network, in the precision that is set."""
         reduced = REDUCED.get(self.settings.precision)
@@ -181,33 +187,6 @@ def save_memory(network: nn.Module) -> None:
         )
     for block in blocks:
         block.saves_memory = True
-
-
-def make_optimiser(rated: Iterable[Rated], settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW, as set, for parameters that learn at rates of their own."""
-    parameters = [{"params": some, "lr": share * settings.learning_rate} for some, share in rated]
-    rate, decay = settings.learning_rate, settings.weight_decay
-    if settings.name == "sgd":
-        return torch.optim.SGD(
-            parameters, rate, momentum=settings.momentum, weight_decay=decay, foreach=True
-        )
-    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(parameters, rate, betas=(settings.momentum, 0.999), weight_decay=decay)
-
-
-def learning_rate_factor(step: int, steps: int, schedule: Literal["constant", "cosine"]) -> float:
-    """What the learning rate is multiplied with at a step (from 0) of a run of `steps`.
-
-    The cosine schedule rises linearly over the first 5 % of the run, at most 100 steps, so that
-    the first large gradients do no harm, then falls along half a cosine to a thousandth.
-    """
-    if schedule == "constant":
-        return 1.0
-    rise = max(1, min(100, steps // 20))
-    if step < rise:
-        return (step + 1) / rise
-    done = min(1.0, (step - rise) / max(1, steps - rise))
-    return 0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Average:
@@ -258,7 +237,7 @@ def measure_step_s(step: Step, batch: Batch, repeats: int = 3, enough_s: float =
     Statistics that normalisation collects meanwhile are put back, and gradients are dropped.
     """
     before = {name: value.clone() for name, value in step.network.state_dict().items()}
-    optimiser = make_optimiser(step.network.rated(), step.settings.optimiser)
+    optimiser = step.make_optimiser()
     for group in optimiser.param_groups:
         group["lr"] = 0.0
     times: list[float] = []

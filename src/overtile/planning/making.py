@@ -15,7 +15,13 @@ from overtile.planning.budget import FINISH_S, Budget, steps_for
 from overtile.planning.draft import Draft
 from overtile.planning.machine import ENOUGH_S, SHARE, Machine, Timing, fastest
 from overtile.planning.memory import make_fit
-from overtile.planning.schedule import choose_averaging, choose_norm, settled
+from overtile.planning.schedule import (
+    choose_averaging,
+    choose_norm,
+    choose_optimiser,
+    choose_rate,
+    settled,
+)
 from overtile.planning.speed import fit_to_time
 from overtile.presets import Wanted
 from overtile.rareclasses import choose_share
@@ -182,6 +188,8 @@ def fit(fingerprint: Fingerprint, wanted: Wanted) -> Draft:
     draft.choose(
         "normalisation.scheme", (draft.settings.normalisation.scheme, fingerprint.normalisation)
     )
+    draft.choose("optimiser.name", choose_optimiser(draft.settings.network))
+    draft.choose("optimiser.learning_rate", choose_rate(draft.settings.optimiser.name))
     for name, choice in settled(draft.settings, fingerprint).items():
         draft.choose(name, choice)
     return draft

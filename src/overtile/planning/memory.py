@@ -23,7 +23,7 @@ from overtile.step import save_memory, single_values_refused, window_sizes
 
 MIB = 2**20
 
-STATES = {"adam": 2, "adamw": 2, "sgd": 1}
+STATES = {"adam": 2, "adamw": 2, "muon": 1, "sgd": 1}
 """What an optimiser keeps for each parameter, in parameters."""
 
 HEAP = {"cpu": 1.35, "cuda": 1.1}

@@ -136,13 +136,14 @@ class OptimiserSettings(Frozen):
     Attributes
     ----------
     name
-        ``sgd`` (with momentum), ``adam``, or ``adamw``.
+        ``sgd`` (with momentum), ``adam``, ``adamw``, or ``muon`` (kernels along their
+        orthogonalised momentum, other parameters by AdamW; see `overtile.optimiser.Muon`).
     learning_rate
         The highest of the schedule.
     momentum
-        For SGD; the first beta of Adam and AdamW.
+        For SGD; the first beta of Adam and AdamW. Kernels under Muon have 0.95.
     weight_decay
-        Decoupled for AdamW, added to the gradient for the others.
+        Decoupled for AdamW and Muon, added to the gradient for the others.
     schedule
         ``constant``, or ``cosine``: a linear rise over the first 5 % of the steps,
         at most 100, then half a cosine down to a thousandth.
@@ -150,7 +151,7 @@ class OptimiserSettings(Frozen):
         Gradients longer than this, as one vector over all parameters, are shortened to it; 0 never.
     """
 
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
     learning_rate: Positive = 2e-3
     momentum: Share = 0.9
     weight_decay: NotNegative = 0.01

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from overtile.model.history import HistoryRow
 from overtile.networks.torchvision import mend_torchvision
-from overtile.step import Average, Batch, Step, learning_rate_factor, make_optimiser
+from overtile.optimiser import learning_rate_factor
+from overtile.step import Average, Batch, Step
 from overtile.training.census import Census
 from overtile.training.ranks import Ranks
 from overtile.training.recovery import Recovery
@@ -68,11 +69,11 @@ class TrainingModule(pl.LightningModule):
         return self.loader(start, min((start // CHUNK_STEPS + 1) * CHUNK_STEPS, self.steps))
 
     def configure_optimizers(self) -> Any:
-        settings = self.step.settings.optimiser
-        optimiser = make_optimiser(self.step.network.rated(), settings)
+        schedule_name = self.step.settings.optimiser.schedule
+        optimiser = self.step.make_optimiser()
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
-            lambda n: self.recovery.rate * learning_rate_factor(n, self.steps, settings.schedule),
+            lambda n: self.recovery.rate * learning_rate_factor(n, self.steps, schedule_name),
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
