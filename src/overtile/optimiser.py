@@ -89,7 +89,10 @@ class Muon(torch.optim.AdamW):
 
 
 def is_kernel(parameter: Tensor) -> bool:
-    """Whether it is a convolution's kernel (out in *space) that mixes channels and pixels."""
+    """Whether it is a convolution's kernel that mixes channels and pixels.
+
+    (out in *space), and of a transposed one (in out *space): rows are channels either way.
+    """
     return parameter.ndim > 3 and parameter.shape[1] > 1 and math.prod(parameter.shape[2:]) > 1
 
 
