@@ -24,13 +24,20 @@ from overtile.image import as_image
 from overtile.io import write
 from overtile.planning import Budget
 from overtile.sample import draw_sample
-from overtile.settings import Settings, UNetSettings, WindowSettings, to_yaml
+from overtile.settings import (
+    OptimiserSettings,
+    Settings,
+    UNetSettings,
+    WindowSettings,
+    to_yaml,
+)
 from overtile.training import loop, module, watch
 from overtile.training.state import Run, State
 
 SMALL = Settings(
     network=UNetSettings(padding="same", depth=1, base_channels=2, norm="batch", dropout=0.1),
     window=WindowSettings(size_px=16, batch_size=2, accumulate=2),
+    optimiser=OptimiserSettings(name="muon", learning_rate=1e-2),
     border="own",
     averaging=0.9,
     precision="float32",
