@@ -27,8 +27,8 @@ CLIP_NORM = 10.0
 at most (small networks, batches of 1 to 4). It acts on the rare batch that goes wrong."""
 
 RATES = {"muon": 1e-2, "adamw": 2e-3, "adam": 2e-3, "sgd": 1e-2}
-"""Highest learning rate by optimiser, of networks with norms. Measured for Muon and AdamW
-(benchmarks/RESULTS.md); the others are usual."""
+"""Highest learning rate by optimiser: measured for Muon and AdamW on networks with norms
+(benchmarks/RESULTS.md), usual for the others."""
 
 Preset = Literal["default", "paper"]
 
@@ -55,7 +55,7 @@ def default_settings(network: str = "unet") -> Settings:
 
 
 def optimiser_for(network: NetworkSettings) -> Literal["muon", "adamw"]:
-    """Muon where every convolution has a norm and begins at random, for which it was measured."""
+    """Muon where convolutions have norms and no encoder is pretrained: there it was measured."""
     normed = isinstance(network, ConvolutionSettings) and network.norm != "none"
     return "muon" if normed else "adamw"
 

@@ -63,15 +63,15 @@ def choose_optimiser(network: NetworkSettings) -> Choice:
             "AdamW alone, measured on five sets (benchmarks/RESULTS.md)."
         )
     return name, (
-        "AdamW, which needs no tuning by the data: Muon was measured on networks alone that have "
-        "norms and begin at random."
+        "AdamW, which needs no tuning by the data: Muon was measured on networks with norms alone, "
+        "and on none with an encoder that others have trained."
     )
 
 
 def choose_rate(optimiser: str) -> Choice:
     """The highest learning rate, by the optimiser."""
     rate = RATES[optimiser]
-    return rate, f"{rate:g} at its highest, for {optimiser}, of networks with norms."
+    return rate, f"{rate:g} at its highest, as goes with {optimiser}."
 
 
 def choose_norm(network: ConvolutionSettings, batch_size: int) -> Choice:
