@@ -3,11 +3,13 @@
     python benchmarks/accuracy.py isbi dsb --minutes 15 --seeds 0 1 2
     .venv-bench/bin/python benchmarks/accuracy.py isbi --program tutorial smp nnunet
     python benchmarks/accuracy.py dubai --inside --minutes 4 --set network.depth=4
+    python benchmarks/accuracy.py dsb --inside --minutes 12 --ensemble 3 --models models/
 
 Splits are those of ``../shared/data/README.md``. Every program gets the same images, the same time
 (from its start to its trained network, on the same cores), and its own defaults; all predictions
 are scored by `overtile.evaluation`. A row is printed, and added to the file of ``--rows``; the
-models of Overtile, with their learning curves, are left in the folder of ``--models``.
+models of Overtile, with their learning curves, are left in the folder of ``--models``. The members
+of an ``--ensemble`` share the minutes.
 
 With ``--inside``, some images of the training part are held out and scored instead: what Overtile
 does by default is chosen so, with ``--set``, and never by the scores of what is held out.
@@ -23,7 +25,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import accuracy_peers as peers
 
@@ -139,28 +143,30 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def with_overtile(
-    task: Task, minutes: float, changes: list[str], output: Path | None
+    task: Task, minutes: float, changes: list[str], output: Path | None, members: int
 ) -> tuple[dict[str, Evaluation], str]:
-    """Trained by its defaults, but for what is changed."""
-    others = [place for place in range(len(task.pairs)) if place not in task.train]
+    """Trained by its defaults, but for what is changed; several members average each other."""
     preset = default_settings("unet3d" if task.pairs.dimensions == 3 else "unet")
-    model = overtile.train(
-        task.pairs,
-        holdout=others,
-        minutes=minutes,
-        settings=change(preset, changes),
-        keep={name.partition("=")[0] for name in changes},
-        output=output,
-        overwrite=True,
-        started=time.monotonic(),
-    )
+    train = partial(overtile.train_ensemble, members=members) if members > 1 else overtile.train
+    with TemporaryDirectory() as scratch:
+        model = train(
+            task.pairs,
+            holdout=[place for place in range(len(task.pairs)) if place not in task.train],
+            minutes=minutes,
+            settings=change(preset, changes),
+            keep={name.partition("=")[0] for name in changes},
+            output=output or Path(scratch) / "trained.model",
+            overwrite=True,
+            started=time.monotonic(),
+        )
     found = {
         part: overtile.evaluate(model, task.pairs, only=places)
         for part, places in task.scored.items()
     }
-    network = model.model.settings.network
-    origin = model.model.origin
-    return found, f"{network.name}, {origin.steps} steps in {origin.seconds:.0f} s"
+    trained = model.model.members or (model.model,)
+    steps = " + ".join(str(member.origin.steps) for member in trained)
+    seconds = sum(member.origin.seconds for member in trained)
+    return found, f"{model.model.settings.network.name}, {steps} steps in {seconds:.0f} s"
 
 
 def with_peer(
@@ -190,6 +196,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rows", type=Path, default=Path("accuracy.jsonl"))
     parser.add_argument("--models", type=Path)
+    parser.add_argument("--ensemble", type=int, default=1, metavar="MEMBERS")
     parser.add_argument("--inside", action="store_true")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
     given = parser.parse_args()
@@ -202,11 +209,12 @@ def main() -> None:
         if program == "overtile":
             output = given.models and given.models / f"{name}-{seed}.model"
             changes = [f"seed={seed}", *given.set]
-            found, what = with_overtile(task, given.minutes, changes, output)
+            found, what = with_overtile(task, given.minutes, changes, output, given.ensemble)
         else:
             found, what = with_peer(program, task, given.minutes, seed)
         row = {
             **{"task": name, "program": program, "seed": seed, "set": given.set},
+            **({"members": given.ensemble} if given.ensemble > 1 else {}),
             **_scores(found, task.measures),
             **{"what": what, "seconds": round(time.monotonic() - began), "commit": commit},
         }
