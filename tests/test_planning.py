@@ -26,6 +26,7 @@ from overtile.planning.speed import predicted_step_s
 from overtile.presets import RATES, Wanted, default_settings, paper_settings, read_settings
 from overtile.settings import (
     LabelSettings,
+    LossSettings,
     NamedClass,
     Settings,
     UNetSettings,
@@ -346,6 +347,20 @@ class TestObjective:
         assert "house (1.00% of the pixels) and 1 more" in draft.reasons["loss.dice"]
         common = like(classes=names, class_px=(10_000, 500_000, 490_000), labelled_px=count)
         assert fit(common, wanted()).settings.loss.dice == 0  # a rare background is no object
+
+    def test_frequencies_are_taken_out_where_no_class_is_background(self) -> None:
+        scene = {"kind": "classes", "classes": tuple("abc"), "class_px": (9, 8, 7)}
+        draft = fit(like(**scene, background=None), wanted())
+        assert draft.settings.logit_adjustment == limits.ADJUSTMENT > 0
+        assert "rare ones count like others" in draft.reasons["logit_adjustment"]
+        two = {"classes": tuple("ab"), "class_px": (9, 8)}
+        for other in ({"background": 0}, {"kind": "scribbles"}, {"kind": "multilabel"}, two):
+            found = like(**(scene | {"background": None} | other))
+            assert fit(found, wanted()).settings.logit_adjustment == 0
+        kept = wanted("logit_adjustment", logit_adjustment=0.0)
+        apart = wanted("loss.activation", loss=LossSettings(activation="sigmoid"))
+        assert fit(like(**scene, background=None), apart).settings.logit_adjustment == 0
+        assert fit(like(**scene, background=None), kept).settings.logit_adjustment == 0
 
     def test_windows_are_drawn_around_rare_classes(self) -> None:
         names, count = ("background", "road", "house"), 10**6

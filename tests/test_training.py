@@ -41,7 +41,7 @@ from overtile.step import (
     measure_step_s,
     window_sizes,
 )
-from overtile.training.calibration import logit_shift
+from overtile.training.calibration import adjustment, logit_shift
 
 SMALL = Settings(
     network=UNetSettings(padding="same", depth=2, base_channels=4, norm="batch", dropout=0.1),
@@ -401,6 +401,38 @@ class TestCalibration:
         shift = logit_shift([(logits, target)], kind).numpy()
         assert shift[1] == 0
         assert shift[2] > 0.3 > -0.3 > shift[0]
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+    def test_what_is_taken_out_are_frequencies(self, share: float) -> None:
+        """All of them leave what the pixels alone say (Bayes), none what was."""
+        random = np.random.default_rng(4)
+        alone = random.random((3, 50))
+        counts = [900, 90, 10]
+        logits = np.log(alone * np.array(counts)[:, None])
+        taken = adjustment(counts, share).numpy()
+        assert taken.sum() == pytest.approx(0, abs=1e-5)
+        left = logits + taken[:, None] - np.log(alone)
+        frequencies = (1 - share) * np.log(counts)
+        expected = (frequencies - frequencies[0])[:, None] + np.zeros_like(left)
+        assert left - left[0] == pytest.approx(expected, abs=1e-5)
+
+    def test_a_class_without_pixels_has_no_frequency(self) -> None:
+        assert adjustment([5, 0, 50], 1.0)[1] == 0
+        assert adjustment([5, 0, 50], 1.0).sum() == 0
+
+    @pytest.mark.parametrize("calibrate", [False, True])
+    def test_models_differ_by_what_is_taken_out(self, calibrate: bool) -> None:
+        chosen = SMALL.model_copy(update={"calibrate": calibrate})
+        adjusted = chosen.model_copy(update={"logit_adjustment": 0.5})
+        images, labels = sample(3)[0], [(cells > 0).astype(np.uint8) for cells in sample(3)[1]]
+        plain, other = (
+            overtile.train(images, labels, steps=2, settings=settings).model
+            for settings in (chosen, adjusted)
+        )
+        counts = np.bincount(np.stack(labels).ravel())
+        taken = adjustment(counts.tolist(), 0.5).numpy()
+        found = other.test["logits"] - plain.test["logits"]
+        assert found[0, 0] - found[0, 1] == pytest.approx(taken[0] - taken[1], abs=1e-4)
 
     def test_many_images_have_a_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A part of each, where there are many: a few might lack a class."""

@@ -185,6 +185,8 @@ def fit(fingerprint: Fingerprint, wanted: Wanted) -> Draft:
     weight = objective.choose_border_weight(fingerprint, border)
     draft.choose("pixel_weight.border_weight", weight)
     draft.choose("pixel_weight.balance_classes", objective.choose_balance(fingerprint))
+    adjustment = objective.choose_adjustment(fingerprint, draft.settings.loss.activation)
+    draft.choose("logit_adjustment", adjustment)
     draft.choose(
         "normalisation.scheme", (draft.settings.normalisation.scheme, fingerprint.normalisation)
     )

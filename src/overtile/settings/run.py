@@ -236,6 +236,11 @@ class Settings(Frozen):
     calibrate
         Whether the logits are shifted after training, by one constant per class, so that
         probabilities are right in spite of pixel weights (see `overtile.training.calibration`).
+    logit_adjustment
+        The share of the classes' frequencies that is taken out of the logits after training: with
+        0 the most probable class is predicted, for most pixels right, and with 1 the one that would
+        be if all were equally frequent, for the best mean over classes; in between for the mean
+        IoU (Menon et al. 2021, arXiv:2007.07314).
     turns
         Whether prediction averages all flips and quarter turns of what the network sees, unless it
         is told otherwise.
@@ -268,6 +273,7 @@ class Settings(Frozen):
     border: Literal["mirror", "own"] = "mirror"
     averaging: Share = 0.0
     calibrate: bool = False
+    logit_adjustment: Annotated[float, Field(ge=0, le=1)] = 0.0
     turns: bool = False
     precision: Literal["auto", "float16"] | Precision = "auto"
     layout: Literal["auto"] | Layout = "auto"
@@ -284,6 +290,15 @@ class Settings(Frozen):
             )
         if self.network.padding == "valid" and self.window.edge_px:
             raise ValueError("edge_px is for same padding: a valid network pads nothing, use 0")
+        return self
+
+    @model_validator(mode="after")
+    def _adjusted_between_classes(self) -> Self:
+        if self.logit_adjustment and self.loss.activation == "sigmoid":
+            raise ValueError(
+                "logit_adjustment decides between classes of which each pixel has one, and with "
+                "loss.activation 'sigmoid' they may overlap: set one of them otherwise"
+            )
         return self
 
     @model_validator(mode="after")

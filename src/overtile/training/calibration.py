@@ -5,11 +5,14 @@ border that counts six times is predicted too wide at a probability of 0.5. The 
 by one constant per class, the one that makes the loss of training smallest where all training
 pixels weigh the same: with cross-entropy alone, probabilities become those that the labels have.
 The order of pixels by probability stays what the weights taught.
+
+Where the mean over classes counts, and not the number of right pixels, a part of the classes'
+frequencies is taken out again (logit adjustment: Menon et al. 2021, arXiv:2007.07314).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -83,6 +86,28 @@ def logit_shift(
     found = shift.detach()
     found = found - found[there].mean() if activation == "softmax" else found
     return torch.where(there, found.clamp(-5, 5), 0)
+
+
+def adjustment(class_px: Sequence[int], share: float) -> Tensor:
+    """What takes a share of the classes' frequencies out of the logits, (k) float32.
+
+    Parameters
+    ----------
+    class_px
+        How many training pixels each class has.
+    share
+        From 0, the class that is most probable, to 1, the class that is most probable if all were
+        equally frequent: τ of Menon et al. 2021, arXiv:2007.07314, section 4.1.
+
+    Returns
+    -------
+    Tensor
+        With mean 0 over the classes that there are; 0 for those that no pixel has.
+    """
+    pixels = torch.tensor(class_px, dtype=torch.float32)
+    there = pixels > 0
+    frequencies = pixels.clamp_min(1).log()
+    return torch.where(there, share * (frequencies[there].mean() - frequencies), 0)
 
 
 def _there(truth: Tensor, classes: int) -> Tensor:

@@ -32,7 +32,7 @@ from overtile.step import window_sizes
 from overtile.symmetry import Turn
 from overtile.tiler import Tiler, read_mirrored
 from overtile.tiles import Tile
-from overtile.training.calibration import ENOUGH_PX, logit_shift
+from overtile.training.calibration import ENOUGH_PX, adjustment, logit_shift
 from overtile.training.data import TrainingData
 from overtile.training.insides import fit_inside
 from overtile.training.loop import Result
@@ -60,8 +60,8 @@ def make_model(
     network = build(settings.network)
     network.load_state_dict(result.parameters)
     smaller = [network.prune(level) for level in settings.network.levels]
-    if settings.calibrate:
-        _calibrate([network, *reversed(smaller)], data, settings, device)
+    if settings.calibrate or settings.logit_adjustment:
+        _shift_heads([network, *reversed(smaller)], data, settings, device)
     smallest_px = _smallest_object(data.areas_px)
     inside = _fit_inside(network, data, settings, smallest_px, device)
     heads = {"logits": network} | {f"logits_{n}": each for n, each in enumerate(smaller, start=1)}
@@ -105,7 +105,7 @@ def make_model(
     )
 
 
-def _calibrate(
+def _shift_heads(
     nested: Sequence[Network], data: TrainingData, settings: Settings, device: torch.device
 ) -> None:
     """Shift the logits to what the training images, as prediction sees them, say of the classes.
@@ -123,6 +123,17 @@ def _shift(
     network: Network, data: TrainingData, settings: Settings, device: torch.device
 ) -> Tensor:
     """What to add to the logits of each class."""
+    shift = torch.zeros(settings.network.classes)
+    if settings.logit_adjustment:
+        of_labels = adjustment(data.fingerprint.class_px, settings.logit_adjustment)
+        shift[: len(of_labels)] = of_labels  # and none of a line between them
+    return shift + _fitted_shift(network, data, settings, device) if settings.calibrate else shift
+
+
+def _fitted_shift(
+    network: Network, data: TrainingData, settings: Settings, device: torch.device
+) -> Tensor:
+    """The shift by which the training pixels are predicted best."""
     engine = TorchEngine(network, device)
     # A class that none of a few images has would be shifted out of all others.
     side_px = math.ceil(math.sqrt(ENOUGH_PX / len(data.examples)))
