@@ -9,6 +9,13 @@ from overtile.settings.encoder import EncoderUNetSettings, PretrainedSettings
 from overtile.settings.fcn import FCNSettings
 from overtile.settings.labels import LabelKind, LabelSettings, NamedClass
 from overtile.settings.networks import ConvolutionSettings, NetworkSettings, Padding
+from overtile.settings.normalisation import NormalisationSettings
+from overtile.settings.objective import (
+    Activation,
+    LossSettings,
+    OptimiserSettings,
+    PixelWeightSettings,
+)
 from overtile.settings.patchnet import PatchNetSettings
 from overtile.settings.reading import (
     Frozen,
@@ -19,21 +26,12 @@ from overtile.settings.reading import (
     to_explained_yaml,
     to_yaml,
 )
-from overtile.settings.run import (
-    Activation,
-    Layout,
-    LossSettings,
-    NormalisationSettings,
-    OptimiserSettings,
-    PixelWeightSettings,
-    Precision,
-    Settings,
-    WindowSettings,
-)
+from overtile.settings.run import Layout, Precision, Settings
 from overtile.settings.table import NETWORK_SETTINGS
 from overtile.settings.ternausnet import TernausNetSettings
 from overtile.settings.unet import UNet3DSettings, UNetSettings
 from overtile.settings.unetpp import UNetPlusPlusSettings
+from overtile.settings.window import WindowSettings
 
 __all__ = [
     "NETWORK_SETTINGS",
