@@ -237,7 +237,7 @@ class TestSettings:
             ("network: {padding: valid}\nborder: own", "a valid network has no border of its own"),
             ("network: {padding: same, kernel_size: 2}", "kernel_size 2 is even"),
             ("window: {edge_px: 9}", "edge_px is for same padding"),
-            ("logit_adjustment: 1.5", "logit_adjustment"),
+            ("logit_adjustment: 1.5", "logit_adjustment: .*less than or equal to 1, not 1.5"),
             ("logit_adjustment: 0.3\nloss: {activation: sigmoid}", "they may overlap: set one"),
             (
                 "window: {size_px: 10, edge_px: 5}",
