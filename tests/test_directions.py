@@ -109,7 +109,7 @@ class TestRespect:
         ("dimensions", "axes", "left"), [(2, "y", 2), (2, "x", 2), (2, "yx", 1), (3, "z", 8)]
     )
     def test_turns_leave_ends_where_they_are(self, dimensions: int, axes: str, left: int) -> None:
-        kept = [turn for turn in turns(dimensions) if not turn.mixes(axes)]
+        kept = turns(dimensions, directed=axes)
         assert len(kept) == left
         image = np.arange(4**dimensions).reshape((4,) * dimensions)
         for turn in kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 import overtile
 from overtile import layouts, presets
+from overtile.engines.assembly import turns_for
 from overtile.errors import SettingsError
 from overtile.fingerprint import Fingerprint
+from overtile.networks import build
 from overtile.planning import FINISH_S, Budget, Machine, Plan, fit, limits, steps_for
 from overtile.planning import make_plan as plan_for
 from overtile.planning.machine import fastest
@@ -141,6 +144,45 @@ class TestTheUsual:
         solid = Wanted(default_settings("unet3d"), frozenset())
         volumes = make(like((40, 60, 50), labelled_px=9), chosen=solid, steps=5).settings.augment
         assert volumes.deform == usual.deform
+
+    def test_few_pixels_are_predicted_as_the_mean_over_turns(self) -> None:
+        small = like(images=3, labelled_px=3 * 512 * 512)
+        few = make(small)
+        assert few.settings.turns
+        assert "Only 786,432 pixels" in few.reasons["turns"]
+        assert "for 8 times the work" in few.reasons["turns"]
+        assert not make().settings.turns
+        assert "8 flips and turns (--turns)" in make().reasons["turns"]
+        assert not make(small, chosen=wanted("turns")).settings.turns
+
+    @pytest.mark.parametrize(
+        ("axes", "augment", "many"),
+        [
+            (("y",), {}, 2),
+            (("y", "x"), {}, 1),
+            (("y",), {"flip": False}, 1),
+            ((), {"flip": False}, 4),
+            ((), {"flip": False, "rotate": False}, 1),
+        ],
+    )
+    def test_only_turns_that_training_shows_are_averaged(
+        self, axes: tuple[str, ...], augment: dict[str, Any], many: int
+    ) -> None:
+        """As many as the finished model averages, none where that would be an error."""
+        few = like(labelled_px=9, directed=tuple((axis, "sky") for axis in axes))
+        chosen = default_settings().augment.model_copy(update=augment)
+        plan = make(few, chosen=wanted(*(f"augment.{name}" for name in augment), augment=chosen))
+        assert plan.settings.turns == (many > 1)
+        if many > 1:
+            fields = build(plan.settings.network).fields
+            assert len(turns_for(fields, [plan.settings.augment])) == many
+            assert f"over {many} flips" in plan.reasons["turns"]
+        else:
+            assert "shows no flips and turns" in plan.reasons["turns"]
+            asked = wanted("turns", *(f"augment.{name}" for name in augment), augment=chosen)
+            asked = replace(asked, settings=asked.settings.model_copy(update={"turns": True}))
+            with pytest.raises(SettingsError, match="leave none"):
+                make(few, chosen=asked)
 
     def test_several_channels_change_colour(self) -> None:
         made = make(like(channels=3))

@@ -280,12 +280,20 @@ class TestWhich:
         assert len(turns_for(fields, SHOWN)) == 4
         assert len(turns_for(fields, [AugmentSettings(flip=False)])) == 2
 
-    def test_settings_that_clash(self) -> None:
-        text = "turns: true\naugment: {flip: false, rotate: false}"
-        with pytest.raises(
-            SettingsError, match=r"flip and augment\.rotate are both off: switch one"
-        ):
+    @pytest.mark.parametrize(
+        "augment",
+        ["flip: false, rotate: false", "flip: false, directed: x", "directed: yx"],
+    )
+    def test_settings_that_clash(self, augment: str) -> None:
+        text = f"turns: true\naugment: {{{augment}}}"
+        with pytest.raises(SettingsError, match=r"augment\.directed leave none: change one"):
             from_yaml(Settings, text, "settings.yaml")
+        assert from_yaml(Settings, f"augment: {{{augment}}}", "settings.yaml").turns is False
+
+    @pytest.mark.parametrize("augment", ["flip: false", "rotate: false", "directed: y"])
+    def test_settings_that_leave_some(self, augment: str) -> None:
+        text = f"turns: true\naugment: {{{augment}}}"
+        assert from_yaml(Settings, text, "settings.yaml").turns
 
 
 class Counted(FunctionEngine):
@@ -379,10 +387,23 @@ class TestDoors:
         expected = overtile.load(model_folder, turns=True).probabilities(self.image)
         assert np.allclose(np.load(output), expected, atol=1e-5)
 
-    def test_a_model_may_say_so(self, model_folder: Path, tmp_path: Path) -> None:
+    def test_a_model_may_say_so(
+        self,
+        model_folder: Path,
+        source: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         model = storage.load(model_folder)
         assert overtile.load(model_folder).predictor.engine.turns == 1
         chosen = model.settings.model_copy(update={"turns": True})
         storage.save(replace(model, settings=chosen), tmp_path / "m")
         assert overtile.load(tmp_path / "m").predictor.engine.turns == 8
         assert overtile.load(tmp_path / "m", turns=False).predictor.engine.turns == 1
+        for asked in ([], ["--turns"], ["--no-turns"]):
+            output = tmp_path / f"{'x'.join(asked)}.npy"
+            with pytest.raises(SystemExit) as ended:
+                main(["predict", str(tmp_path / "m"), str(source), "-o", str(output), *asked])
+            assert not ended.value.code
+            said = "--no-turns takes 1/8 of the time" in capsys.readouterr().err
+            assert said == (not asked)

@@ -54,7 +54,12 @@ class Turn:
 
 
 def turns(
-    dimensions: int, *, flips: bool = True, rotations: bool = True, exchange: bool = True
+    dimensions: int,
+    *,
+    flips: bool = True,
+    rotations: bool = True,
+    exchange: bool = True,
+    directed: str = "",
 ) -> tuple[Turn, ...]:
     """All turns of an image that are different, the identity first.
 
@@ -69,6 +74,8 @@ def turns(
         by 180, which is the flip of y and x.
     exchange
         Whether y and x may change places: without it a turn is by 180 degrees.
+    directed
+        Axes, such as "y", whose ends keep their places.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def turns(
         turn
         for turn in made
         if (flips or _is_rotation(turn)) and ((rotations and exchange) or not turn.exchanged)
-        if flips or rotations or turn.is_identity
+        if (flips or rotations or turn.is_identity) and not turn.mixes(directed)
     )
 
 

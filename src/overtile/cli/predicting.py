@@ -80,7 +80,7 @@ def load_for(
         engine, precision = engine or cast(Name, begun.engine), precision or begun.precision
         threads = threads or (None if options.workers else begun.threads)
         turns = begun.turns > 1 if turns is None else turns
-    return segmenter.load(
+    loaded = segmenter.load(
         model,
         engine=engine or "auto",
         precision=precision or "auto",
@@ -89,6 +89,13 @@ def load_for(
         prune=prune,
         turns=turns,
     )
+    averaged = loaded.predictor.engine.turns
+    if turns is None and averaged > 1:
+        note(
+            f"The mean over {averaged} flips and turns, as the model's settings say: "
+            f"--no-turns takes 1/{averaged} of the time."
+        )
+    return loaded
 
 
 def run_prediction(

@@ -103,9 +103,8 @@ def turns_for(fields: Fields, shown: Sequence[AugmentSettings]) -> tuple[Turn, .
         flips=all(each.flip for each in shown),
         rotations=all(each.rotate for each in shown),
         exchange=y == x,  # else one would not meet the poolings and the margin of the other
+        directed="".join(each.directed for each in shown),
     )
-    directed = "".join(each.directed for each in shown)
-    found = tuple(turn for turn in found if not turn.mixes(directed))
     if len(found) == 1:
         raise SettingsError(
             "Flips and turns cannot be averaged: this network was trained without them "

@@ -46,8 +46,8 @@ USABLE_MEMORY = 0.9
 
 FEW_LABELLED_PX = 2_000_000
 """Fewer labelled pixels than this, about eight planes of 512 x 512 px, are learnt by heart in
-minutes: with three such planes `STRONGER` changes lowered the error of others
-(benchmarks/RESULTS.md)."""
+minutes: with three such planes `STRONGER` changes and the mean over flips and turns lowered the
+error of others (benchmarks/RESULTS.md)."""
 
 STRONGER = {"deform": 1.0, "recolour": 1.0, "gain": 0.4, "offset": 0.4, "gamma": 0.6, "noise": 0.3}
 """Changes to windows of so few pixels, all of which are deformed; the usual ones are about half."""

@@ -20,6 +20,7 @@ from overtile.planning.schedule import (
     choose_norm,
     choose_optimiser,
     choose_rate,
+    choose_turns,
     settled,
 )
 from overtile.planning.speed import fit_to_time
@@ -194,6 +195,7 @@ def fit(fingerprint: Fingerprint, wanted: Wanted) -> Draft:
     draft.choose("optimiser.learning_rate", choose_rate(draft.settings.optimiser.name))
     for name, choice in settled(draft.settings, fingerprint).items():
         draft.choose(name, choice)
+    draft.choose("turns", choose_turns(fields, draft.settings.augment, fingerprint))
     return draft
 
 

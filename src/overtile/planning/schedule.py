@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from overtile.fingerprint import Fingerprint
+from overtile.geometry import Fields
 from overtile.planning.draft import Choice
 from overtile.planning.limits import (
     AVERAGED_PART,
@@ -22,6 +23,7 @@ from overtile.settings import (
     Settings,
     UNetSettings,
 )
+from overtile.symmetry import turns
 
 MEASURED = "as measured on ISBI 2012 (benchmarks/RESULTS.md)"
 
@@ -193,10 +195,37 @@ def _kinds(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[str, Choi
     return found
 
 
+def choose_turns(fields: Fields, augment: AugmentSettings, fingerprint: Fingerprint) -> Choice:
+    """Whether prediction averages flips and turns: where few pixels leave much in doubt."""
+    found = turns(
+        len(fields),
+        flips=augment.flip,
+        rotations=augment.rotate,
+        exchange=fields[-2] == fields[-1],
+        directed=augment.directed,
+    )
+    many = len(found)
+    if many == 1:
+        return False, "One prediction: training shows no flips and turns to average over."
+    if _has_few(fingerprint):
+        return True, (
+            f"Only {fingerprint.labelled_px:,} pixels are labelled: the mean over {many} flips and "
+            f"turns has fewer errors, for {many} times the work of predicting; --no-turns leaves "
+            "it out."
+        )
+    return False, (
+        f"One prediction; the mean over {many} flips and turns (--turns) has somewhat fewer "
+        f"errors, for {many} times the work."
+    )
+
+
 def _stronger(fingerprint: Fingerprint) -> dict[str, float]:
     """The changes to windows that are made stronger, of planes with few labelled pixels."""
-    few = fingerprint.dimensions == 2 and fingerprint.labelled_px < FEW_LABELLED_PX
-    return STRONGER if few else {}
+    return STRONGER if _has_few(fingerprint) else {}
+
+
+def _has_few(fingerprint: Fingerprint) -> bool:
+    return fingerprint.dimensions == 2 and fingerprint.labelled_px < FEW_LABELLED_PX
 
 
 def _border(settings: Settings) -> Choice:

@@ -107,10 +107,13 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def _turned_in_training(self) -> Self:
-        if self.turns and not (self.augment.flip or self.augment.rotate):
+        shown, axes = self.augment, "zyx"[-self.network.dimensions :]
+        flipped = shown.flip and shown.directed != axes
+        if self.turns and not (flipped or (shown.rotate and not shown.is_upright)):
             raise ValueError(
-                "turns averages flips and turns that training shows the network, and augment.flip "
-                "and augment.rotate are both off: switch one of them on, or turns off"
+                "turns averages flips and turns that training shows the network, and augment.flip, "
+                "augment.rotate and augment.directed leave none: change one of them, or switch "
+                "turns off"
             )
         return self
 
