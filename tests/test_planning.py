@@ -25,7 +25,7 @@ from overtile.planning.machine import fastest
 from overtile.planning.memory import peak_mib
 from overtile.planning.network import choose_width, widths_for
 from overtile.planning.schedule import choose_averaging
-from overtile.planning.speed import predicted_step_s
+from overtile.planning.speed import fit_to_time, predicted_step_s
 from overtile.presets import RATES, Wanted, default_settings, paper_settings, read_settings
 from overtile.settings import (
     LabelSettings,
@@ -46,6 +46,8 @@ LAPTOP = Machine("cpu", "a laptop", 2, 8000, "float32")
 class Speed:
     """A machine on which a step takes a time that is known: the square of the width, and no less.
 
+    Twice that where each pixel is taken by itself.
+
     Attributes
     ----------
     asked
@@ -63,7 +65,9 @@ class Speed:
 
     def exactly(self, settings: Settings) -> float:
         width = getattr(settings.network, "base_channels", 32)
-        return self.window_s * (width / 32) ** 2 * settings.window.batch_size
+        network = settings.network
+        fine = 1 + (network.dimensions == 2 and getattr(network, "stem", 2) == 1)
+        return fine * self.window_s * (width / 32) ** 2 * settings.window.batch_size
 
     def load_s(self, settings: Settings) -> float:  # noqa: ARG002
         return self._load_s
@@ -465,6 +469,41 @@ class TestTime:
         made = make(window_s=0.002, minutes=15)
         assert isinstance(made.settings.network, ConvolutionSettings)
         assert made.settings.network.base_channels == max(limits.WIDTHS[2])
+
+    def test_enough_time_is_for_each_pixel_by_itself(self) -> None:
+        """With as far a look around, and as wide as there is time for."""
+        made = make(window_s=0.1, minutes=15)
+        network, usual = made.settings.network, default_settings().network
+        assert isinstance(network, UNetSettings)
+        assert (network.stem, network.depth, network.base_channels) == (1, 4, 32)
+        grids = [[field.grid for field in build(each).fields] for each in (network, usual)]
+        assert grids[0] == grids[1]
+        assert made.reasons["network.stem"].startswith("Each pixel by itself")
+        assert "4 poolings" in made.reasons["network.depth"]
+        small = make(like((20, 20)), window_s=0.1, minutes=15).settings.network
+        assert isinstance(small, UNetSettings)
+        assert (small.stem, small.depth) == (1, 2)  # of which more would leave less than 3 px
+
+    def test_squares_of_pixels_are_one_elsewhere(self) -> None:
+        scene = like(background=None)
+        kept = wanted("network.stem")
+        for fingerprint, chosen, window_s in (
+            (like(), wanted(), 0.25),
+            (scene, wanted(), 0.1),
+            (like(), kept, 0.1),
+        ):
+            network = make(fingerprint, window_s, chosen).settings.network
+            assert isinstance(network, UNetSettings)
+            assert (network.stem, network.depth) == (2, 3)
+
+    def test_a_finer_network_is_timed_only_where_it_may_be_taken(self) -> None:
+        asked = []
+        for window_s in (0.25, 0.6):
+            speed: Any = Speed(window_s)
+            draft = fit(like(), wanted())
+            fit_to_time(draft, like(), speed, "float32", 15 * 60)
+            asked.append({getattr(each.network, "stem", None) for each in speed.asked})
+        assert asked == [{1, 2}, {2}]
 
     def test_without_a_time_the_width_is_the_usual_one(self) -> None:
         for budget in ({"steps": 3}, {"epochs": 0.5}):

@@ -11,6 +11,11 @@ WIDER_STEPS = 10000
 few images it has learnt by then. In three minutes of one core on ISBI 2012, 48 channels and 550
 steps came to an error of 0.0793, and 32 channels and 980 steps to 0.0765."""
 
+FINE_STEPS, FINE_WIDTH = 900, 24
+"""Steps of a network of so many channels from which each pixel is taken by itself, and no square of
+them as one, where there is a background: in ten and twelve minutes of one core, membranes and cells
+had fewer errors so, in half the steps (benchmarks/RESULTS.md)."""
+
 WIDTHS = {2: (64, 48, 32, 24, 16, 12), 3: (32, 16, 8, 4)}
 """Channels of the first level that are considered, by dimensions. A volume's levels have more
 pixels, so that a step costs more: narrower ones are considered."""

@@ -121,7 +121,7 @@ def make_plan(
         Settings that do not fit the data or the memory, or too little time.
     """
     draft = fit(fingerprint, wanted)
-    settle_speed(draft, machine, budget, timing, started)
+    settle_speed(draft, fingerprint, machine, budget, timing, started)
     peak = make_fit(draft, machine.device, machine.free_mib)
     network = draft.settings.network
     if isinstance(network, ConvolutionSettings):
@@ -200,14 +200,19 @@ def fit(fingerprint: Fingerprint, wanted: Wanted) -> Draft:
 
 
 def settle_speed(
-    draft: Draft, machine: Machine, budget: Budget, timing: Timing, started: float
+    draft: Draft,
+    fingerprint: Fingerprint,
+    machine: Machine,
+    budget: Budget,
+    timing: Timing,
+    started: float,
 ) -> None:
-    """Choose what the machine's speed decides: width, batch, precision and memory layout."""
+    """Choose what speed decides: resolution, width, batch, precision and memory layout."""
     left_s = math.inf
     if budget.minutes is not None:
         left_s = 60 * budget.minutes - (time.monotonic() - started) - FINISH_S
         left_s = max(left_s, 0.0)
-    fit_to_time(draft, timing, machine.precision, left_s)
+    fit_to_time(draft, fingerprint, timing, machine.precision, left_s)
     precision, layout, why = fastest(draft.settings, machine.precision, timing)
     draft.decide("precision", (precision, why))
     draft.decide("layout", (layout, "Measured together with the precision."))

@@ -9,8 +9,8 @@ from overtile.errors import SettingsError
 from overtile.fingerprint import Fingerprint
 from overtile.geometry import Fields, per_axis
 from overtile.planning.draft import Choice
-from overtile.planning.limits import FEWEST_PX, FEWEST_STEPS, WIDER_STEPS, WIDTHS
-from overtile.settings import ConvolutionSettings
+from overtile.planning.limits import FEWEST_PX, FEWEST_STEPS, FINE_WIDTH, WIDER_STEPS, WIDTHS
+from overtile.settings import ConvolutionSettings, UNetSettings
 
 
 def choose_strides(fingerprint: Fingerprint, depth: int) -> Choice:
@@ -35,6 +35,35 @@ def choose_depth(fingerprint: Fingerprint, depth: int, stem: int = 1) -> Choice:
         why = f"the largest image has {longest} px, of which more would leave fewer than"
         return able, f"{able} poolings: {why} {FEWEST_PX}."
     return depth, f"{depth} poolings, so that a pixel is seen with what surrounds it."
+
+
+def fine_network(network: ConvolutionSettings, fingerprint: Fingerprint) -> UNetSettings | None:
+    """The network that takes each pixel of planes by itself and sees as far as this one does.
+
+    None where this one does so already, and where no class is background: those of a scene are
+    told by what surrounds them more than by the pixels along their borders.
+    """
+    if not isinstance(network, UNetSettings) or network.dimensions != 2:
+        return None
+    together = max(network.together)
+    if together == 1 or fingerprint.background is None:
+        return None
+    depth, _ = choose_depth(fingerprint, network.depth + together.bit_length() - 1)
+    return network.model_copy(update={"stem": 1, "depth": depth})
+
+
+def why_fine(steps: float) -> Choice:
+    """Each pixel by itself, for there is time for so many steps of such a network."""
+    return 1, (
+        f"Each pixel by itself: the time is enough for about {steps:.0f} steps of {FINE_WIDTH} "
+        "channels so, which find borders more exactly. Predicting takes about twice as long as "
+        "with squares of pixels taken as one (2)."
+    )
+
+
+def why_deep(depth: int) -> Choice:
+    """As many poolings as show what squares of pixels would have shown with fewer."""
+    return depth, f"{depth} poolings, for a pixel to be seen with as much of what surrounds it."
 
 
 def strides_for(

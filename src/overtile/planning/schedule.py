@@ -1,4 +1,4 @@
-"""Optimiser, schedule, average of the parameters, augmentation."""
+"""Optimiser, schedule, average of the parameters, augmentation, and the turns that it allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How wide the network may be in the time there is, and how many steps that leaves."""
+"""How fine and how wide the network may be in the time there is, and how many steps are left."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import nnls
 
+from overtile.fingerprint import Fingerprint
 from overtile.planning.draft import Draft
-from overtile.planning.limits import FEWEST_STEPS, SMALLEST_BATCH
+from overtile.planning.limits import FEWEST_STEPS, FINE_STEPS, FINE_WIDTH, SMALLEST_BATCH
 from overtile.planning.machine import Reduced, Timing, few_windows
-from overtile.planning.network import choose_width, widths_for
+from overtile.planning.network import (
+    choose_width,
+    fine_network,
+    why_deep,
+    why_fine,
+    widths_for,
+)
 from overtile.settings import ConvolutionSettings, Settings
 
 
-def fit_to_time(draft: Draft, timing: Timing, native: Reduced, left_s: float) -> None:
-    """Choose the network's width, and a smaller batch where even the narrowest is too slow.
+def fit_to_time(
+    draft: Draft, fingerprint: Fingerprint, timing: Timing, native: Reduced, left_s: float
+) -> None:
+    """Choose the network's resolution and width, and a smaller batch where all are too slow.
 
     Parameters
     ----------
     draft
-        Whose width and batch are chosen, if they are open.
+        In which they are chosen, where they are open.
+    fingerprint
+        Of the data.
     timing, native
         Of this machine.
     left_s
@@ -35,6 +46,15 @@ def fit_to_time(draft: Draft, timing: Timing, native: Reduced, left_s: float) ->
         draft.choose(name, choose_width(network, lambda _: 0.0, math.inf))
         return
     step_s = predicted_step_s(draft.settings, network, timing, native)
+    fine = fine_network(network, fingerprint) if draft.is_open("network.stem") else None
+    # A finer network is slower: it is not even timed where this one has too few steps.
+    if fine is not None and left_s >= FINE_STEPS * step_s(FINE_WIDTH):
+        fine_step_s = predicted_step_s(draft.settings, fine, timing, native)
+        steps = left_s / fine_step_s(FINE_WIDTH)
+        if steps >= FINE_STEPS:
+            network, step_s = fine, fine_step_s
+            draft.choose("network.stem", why_fine(steps))
+            draft.choose("network.depth", why_deep(fine.depth))
     draft.choose(name, choose_width(network, step_s, left_s))
     chosen = draft.settings.network
     assert isinstance(chosen, ConvolutionSettings)
