@@ -485,11 +485,12 @@ class TestTime:
         assert (small.stem, small.depth) == (1, 2)  # of which more would leave less than 3 px
 
     def test_squares_of_pixels_are_one_elsewhere(self) -> None:
-        scene = like(background=None)
         kept = wanted("network.stem")
         for fingerprint, chosen, window_s in (
             (like(), wanted(), 0.25),
-            (scene, wanted(), 0.1),
+            (like(background=None), wanted(), 0.1),
+            (like(objects=0, object_px=()), wanted(), 0.1),
+            (like(object_px=(1.0, 9e3, 1e4, 2e4, 3e4)), wanted(), 0.1),
             (like(), kept, 0.1),
         ):
             network = make(fingerprint, window_s, chosen).settings.network

@@ -9,7 +9,14 @@ from overtile.errors import SettingsError
 from overtile.fingerprint import Fingerprint
 from overtile.geometry import Fields, per_axis
 from overtile.planning.draft import Choice
-from overtile.planning.limits import FEWEST_PX, FEWEST_STEPS, FINE_WIDTH, WIDER_STEPS, WIDTHS
+from overtile.planning.limits import (
+    FEWEST_PX,
+    FEWEST_STEPS,
+    FINE_OBJECT_PX,
+    FINE_WIDTH,
+    WIDER_STEPS,
+    WIDTHS,
+)
 from overtile.settings import ConvolutionSettings, UNetSettings
 
 
@@ -40,24 +47,29 @@ def choose_depth(fingerprint: Fingerprint, depth: int, stem: int = 1) -> Choice:
 def fine_network(network: ConvolutionSettings, fingerprint: Fingerprint) -> UNetSettings | None:
     """The network that takes each pixel of planes by itself and sees as far as this one does.
 
-    None where this one does so already, and where no class is background: those of a scene are
-    told by what surrounds them more than by the pixels along their borders.
+    None where this one does so already, and where there are no small objects, of which a good part
+    is border.
     """
     if not isinstance(network, UNetSettings) or network.dimensions != 2:
         return None
-    together = max(network.together)
-    if together == 1 or fingerprint.background is None:
+    together, area_px = max(network.together), _median_px(fingerprint)
+    if together == 1 or fingerprint.background is None or not 0 < area_px <= FINE_OBJECT_PX:
         return None
     depth, _ = choose_depth(fingerprint, network.depth + together.bit_length() - 1)
     return network.model_copy(update={"stem": 1, "depth": depth})
 
 
+def _median_px(fingerprint: Fingerprint) -> float:
+    """The median area of an object; 0 without any."""
+    return fingerprint.object_px[2] if fingerprint.objects else 0.0
+
+
 def why_fine(steps: float) -> Choice:
     """Each pixel by itself, for there is time for so many steps of such a network."""
     return 1, (
-        f"Each pixel by itself: the time is enough for about {steps:.0f} steps of {FINE_WIDTH} "
-        "channels so, which find borders more exactly. Predicting takes about twice as long as "
-        "with squares of pixels taken as one (2)."
+        f"Each pixel by itself: objects are small, and the time is enough for about {steps:.0f} "
+        f"steps of {FINE_WIDTH} channels so, which find borders more exactly. Predicting takes "
+        "about twice as long as with squares of 2 x 2 px as one (2)."
     )
 
 
