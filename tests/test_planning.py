@@ -114,9 +114,10 @@ class TestBudget:
 
 class TestTheUsual:
     def test_cells_in_a_quarter_of_an_hour_get_what_was_measured_best(self) -> None:
-        """The preset's settings, which are those of benchmarks/RESULTS.md."""
+        """The preset's settings, and a network of full resolution (benchmarks/RESULTS.md)."""
         made, usual = make().settings, default_settings()
-        assert made.network == usual.network.model_copy(update={"depth": 3})
+        fine = {"stem": 1, "depth": 4, "base_channels": 24}
+        assert made.network == usual.network.model_copy(update=fine)
         assert made.window == usual.window
         assert made.pixel_weight == usual.pixel_weight
         assert made.optimiser == usual.optimiser
@@ -487,7 +488,7 @@ class TestTime:
     def test_squares_of_pixels_are_one_elsewhere(self) -> None:
         kept = wanted("network.stem")
         for fingerprint, chosen, window_s in (
-            (like(), wanted(), 0.25),
+            (like(), wanted(), 0.6),
             (like(background=None), wanted(), 0.1),
             (like(objects=0, object_px=()), wanted(), 0.1),
             (like(object_px=(1.0, 9e3, 1e4, 2e4, 3e4)), wanted(), 0.1),
@@ -499,7 +500,7 @@ class TestTime:
 
     def test_a_finer_network_is_timed_only_where_it_may_be_taken(self) -> None:
         asked = []
-        for window_s in (0.25, 0.6):
+        for window_s in (0.6, 1.2):
             speed: Any = Speed(window_s)
             draft = fit(like(), wanted())
             fit_to_time(draft, like(), speed, "float32", 15 * 60)
