@@ -69,7 +69,7 @@ def why_fine(steps: float) -> Choice:
     return 1, (
         f"Each pixel by itself: objects are small, and the time is enough for about {steps:.0f} "
         f"steps of {FINE_WIDTH} channels so, which find borders more exactly. Predicting takes "
-        "about twice as long as with squares of 2 x 2 px as one (2)."
+        "about three times as long as with squares of 2 x 2 px as one (2)."
     )
 
 
