@@ -59,6 +59,7 @@ CASES = {
         "instances",
         OBJECTS,
         "feffce59a1a3eb0a6a05992bb7423c39c7d52865846da36d89e2a72c379e5398/images",
+        scheme="per-image",
     ),
     "dubai": Known("tiles", 54, "classes", tuple(AERIAL.split()), "Tile 4/images"),
     "camvid": Known("camvid", 62, "classes", tuple(CAMVID.split()), "train"),
