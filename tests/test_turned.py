@@ -405,5 +405,5 @@ class TestDoors:
             with pytest.raises(SystemExit) as ended:
                 main(["predict", str(tmp_path / "m"), str(source), "-o", str(output), *asked])
             assert not ended.value.code
-            said = "--no-turns takes 1/8 of the time" in capsys.readouterr().err
+            said = "--no-turns computes 1/8 as much" in capsys.readouterr().err
             assert said == (not asked)

@@ -93,7 +93,7 @@ def load_for(
     if turns is None and averaged > 1:
         note(
             f"The mean over {averaged} flips and turns, as the model's settings say: "
-            f"--no-turns takes 1/{averaged} of the time."
+            f"--no-turns computes 1/{averaged} as much."
         )
     return loaded
 
