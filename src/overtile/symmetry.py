@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from numpy.typing import NDArray
+
+from overtile.geometry import Fields
+from overtile.settings import AugmentSettings
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,27 @@ def turns(
         for turn in made
         if (flips or _is_rotation(turn)) and ((rotations and exchange) or not turn.exchanged)
         if (flips or rotations or turn.is_identity) and not turn.mixes(directed)
+    )
+
+
+def shown_turns(fields: Fields, shown: Sequence[AugmentSettings]) -> tuple[Turn, ...]:
+    """The turns that training showed all of these networks, the identity first.
+
+    Parameters
+    ----------
+    fields
+        Of the networks. Where y and x differ they do not change places: one would not meet the
+        poolings and the margin of the other.
+    shown
+        How the windows of each network were changed.
+    """
+    *_, y, x = fields
+    return turns(
+        len(fields),
+        flips=all(each.flip for each in shown),
+        rotations=all(each.rotate for each in shown),
+        exchange=y == x,
+        directed="".join(each.directed for each in shown),
     )
 
 

@@ -24,7 +24,7 @@ from overtile.geometry import Fields
 from overtile.model import Model
 from overtile.model.ensemble import member_folder, normalisations
 from overtile.settings import AugmentSettings, Precision
-from overtile.symmetry import Turn, turns
+from overtile.symmetry import Turn, shown_turns
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,7 @@ def turns_of(model: Model) -> tuple[Turn, ...]:
 
 def turns_for(fields: Fields, shown: Sequence[AugmentSettings]) -> tuple[Turn, ...]:
     """As `turns_of`, for a field, and what training showed each of the networks."""
-    *_, y, x = fields
-    found = turns(
-        len(fields),
-        flips=all(each.flip for each in shown),
-        rotations=all(each.rotate for each in shown),
-        exchange=y == x,  # else one would not meet the poolings and the margin of the other
-        directed="".join(each.directed for each in shown),
-    )
+    found = shown_turns(fields, shown)
     if len(found) == 1:
         raise SettingsError(
             "Flips and turns cannot be averaged: this network was trained without them "

@@ -23,7 +23,7 @@ from overtile.settings import (
     Settings,
     UNetSettings,
 )
-from overtile.symmetry import turns
+from overtile.symmetry import shown_turns
 
 MEASURED = "as measured on ISBI 2012 (benchmarks/RESULTS.md)"
 
@@ -197,14 +197,7 @@ def _kinds(augment: AugmentSettings, fingerprint: Fingerprint) -> dict[str, Choi
 
 def choose_turns(fields: Fields, augment: AugmentSettings, fingerprint: Fingerprint) -> Choice:
     """Whether prediction averages flips and turns: where few pixels leave much in doubt."""
-    found = turns(
-        len(fields),
-        flips=augment.flip,
-        rotations=augment.rotate,
-        exchange=fields[-2] == fields[-1],
-        directed=augment.directed,
-    )
-    many = len(found)
+    many = len(shown_turns(fields, [augment]))
     if many == 1:
         return False, "One prediction: training shows no flips and turns to average over."
     if _has_few(fingerprint):
