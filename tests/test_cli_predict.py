@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import overtile
-from overtile import executors, io
+from overtile import io
 from overtile.cli import main
 from overtile.cli.predicting import parse_memory
 from overtile.errors import FormatError, SettingsError
+from overtile.executors import cluster
 from overtile.image import Image
 from overtile.journal import Journal
 from overtile.pictures import overlay as draw
@@ -131,7 +132,7 @@ def test_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(executors, "ANSWER_S", 1)
+    monkeypatch.setattr(cluster, "ANSWER_S", 1)
 
     def refuse(words: str, *options: object, output: str = "o.tif") -> None:
         assert call("predict", model_folder, image, "-o", tmp_path / output, *options) == 2

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 import overtile
-from overtile import executors, io
+from overtile import io
 from overtile.errors import DataError, MissingError, SettingsError
+from overtile.executors import cluster
 from overtile.file_to_file import PredictOptions
 from overtile.journal import Journal
 from overtile.normalise import Normalisation
@@ -136,11 +137,11 @@ def test_a_failing_tile_says_where(model: Segmenter, tmp_path: Path) -> None:
 def test_no_scheduler_no_workers(
     model: Segmenter, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "ANSWER_S", 1)
+    monkeypatch.setattr(cluster, "ANSWER_S", 1)
     nowhere = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(MissingError, match=r"No Dask scheduler answers at .* 'dask scheduler'"):
         model.predict_file(source, tmp_path / "o.zarr", PredictOptions(cluster=nowhere))
-    monkeypatch.setattr(executors, "ANSWER_S", 20)
+    monkeypatch.setattr(cluster, "ANSWER_S", 20)
     with (
         command_line_cluster(0) as (address, _),
         pytest.raises(MissingError, match=r"has no workers: start some with 'dask worker'"),
@@ -160,7 +161,7 @@ def test_workers_that_die_again_and_again() -> None:
             raise distributed.KilledWorker("tile", SimpleNamespace(address="tcp://here"), 3)
 
     with pytest.raises(MissingError, match="died again and again"):
-        executors.on_cluster(Deadly(), None, [0], lambda _: None)  # type: ignore[arg-type]
+        cluster.on_cluster(Deadly(), None, [0], lambda _: None)  # type: ignore[arg-type]
 
 
 def test_a_model_without_a_folder_cannot_travel(
