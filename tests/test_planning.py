@@ -490,6 +490,8 @@ class TestTime:
         for fingerprint, chosen, window_s in (
             (like(), wanted(), 0.6),
             (like(background=None), wanted(), 0.1),
+            (like(kind="instances"), wanted(), 0.1),
+            (like(kind="multilabel"), wanted(), 0.1),
             (like(objects=0, object_px=()), wanted(), 0.1),
             (like(object_px=(1.0, 9e3, 1e4, 2e4, 3e4)), wanted(), 0.1),
             (like(), kept, 0.1),

@@ -13,12 +13,11 @@ steps came to an error of 0.0793, and 32 channels and 980 steps to 0.0765."""
 
 FINE_STEPS, FINE_WIDTH = 800, 16
 """Steps of a network of so many channels from which each pixel is taken by itself, and no square of
-them as one, where objects are small: in ten and twelve minutes of one core, membranes had fewer
-errors so and nuclei about as many, in half the steps (benchmarks/RESULTS.md)."""
+them as one, where regions are small: in ten and twelve minutes of one core, membranes had fewer
+errors so, in half the steps (benchmarks/RESULTS.md). Nuclei, HeLa cells and scenes did not."""
 
 FINE_OBJECT_PX = 64 * 64
-"""Objects are small if half of them are below: nuclei and what membranes enclose have some 500 px.
-HeLa cells, of 10,000 px, were found no better in five minutes with each pixel by itself."""
+"""Regions are small if half of them are below: what membranes enclose has some 500 px."""
 
 WIDTHS = {2: (64, 48, 32, 24, 16, 12), 3: (32, 16, 8, 4)}
 """Channels of the first level that are considered, by dimensions. A volume's levels have more

@@ -47,13 +47,14 @@ def choose_depth(fingerprint: Fingerprint, depth: int, stem: int = 1) -> Choice:
 def fine_network(network: ConvolutionSettings, fingerprint: Fingerprint) -> UNetSettings | None:
     """The network that takes each pixel of planes by itself and sees as far as this one does.
 
-    None where this one does so already, and where there are no small objects, of which a good part
-    is border.
+    None where this one does so already, and for other labels than a class and its background in
+    small regions, of which a good part is border: nothing was gained.
     """
     if not isinstance(network, UNetSettings) or network.dimensions != 2:
         return None
     together, area_px = max(network.together), _median_px(fingerprint)
-    if together == 1 or fingerprint.background is None or not 0 < area_px <= FINE_OBJECT_PX:
+    regions = fingerprint.kind == "classes" and fingerprint.background is not None
+    if together == 1 or not (regions and 0 < area_px <= FINE_OBJECT_PX):
         return None
     depth, _ = choose_depth(fingerprint, network.depth + together.bit_length() - 1)
     return network.model_copy(update={"stem": 1, "depth": depth})
@@ -67,7 +68,7 @@ def _median_px(fingerprint: Fingerprint) -> float:
 def why_fine(steps: float) -> Choice:
     """Each pixel by itself, for there is time for so many steps of such a network."""
     return 1, (
-        f"Each pixel by itself: objects are small, and the time is enough for about {steps:.0f} "
+        f"Each pixel by itself: regions are small, and the time is enough for about {steps:.0f} "
         f"steps of {FINE_WIDTH} channels so, which find borders more exactly. Predicting takes "
         "about three times as long as with squares of 2 x 2 px as one (2)."
     )
