@@ -372,3 +372,18 @@ def test_of_many_images_the_worst_are_printed(capsys: pytest.CaptureFixture[str]
     assert "i40 " in said
     assert "i11 " in said
     assert "i10 " not in said
+
+
+def test_numbers_stay_whole_beside_long_names(capsys: pytest.CaptureFixture[str]) -> None:
+    from overtile.cli.scores import print_scores
+    from overtile.evaluation import Evaluation, Name, Row
+    from overtile.labels import understand
+
+    names = ("pixel error", "mean IoU", "mean Dice", "mean AP 0.5-0.9", "PQ", "DET")
+    scores = {name: 0.1234 + number / 10 for number, name in enumerate(names)}
+    rows = (Row("ab" * 32, scores), Row("cd" * 32, scores))
+    meaning = understand([np.array([[0, 1]])])
+    print_scores(Evaluation(rows, {}, None, meaning, {name: Name(name) for name in names}))
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if "abab" in line)
+    assert line.split()[1:] == ["0.1234", "0.2234", "0.3234", "0.4234", "0.5234", "0.6234"]

@@ -97,7 +97,7 @@ def test_what_cannot_be_planned_is_refused(
         ((*images, "-o", file), "exists"),
         ((*images, "--settings", file, "--steps", 1), "made for other data"),
         ((*images, "--settings", wrong), "network.dept: there is no such setting"),
-        ((*images, "--minutes", 0.01, *KEPT), "minutes are too short"),
+        ((*images, "--minutes", 0.01, *KEPT), "min are too short"),
         ((*images, "--minutes", 1, "--steps", 1), "got minutes and steps"),
         ((data / "images", "--steps", 1), "label"),
     ):

@@ -108,7 +108,7 @@ class TestBudget:
         assert steps_for(Budget(epochs=2), **facts) == 7  # type: ignore[arg-type]  # 2000 / 300, up
         in_time = steps_for(Budget(minutes=1), **facts)  # type: ignore[arg-type]
         assert in_time * 0.5 + 6 + FINISH_S <= 60 < (in_time + 1) * 0.5 + 6 + FINISH_S
-        with pytest.raises(SettingsError, match=r"0\.1 minutes are too short.*Give at least 0\.3"):
+        with pytest.raises(SettingsError, match=r"0\.1 min are too short.*Give at least 0\.3"):
             steps_for(Budget(minutes=0.1), **facts)  # type: ignore[arg-type]
 
 
@@ -558,7 +558,7 @@ class TestTime:
         assert f"{plan.steps} steps" in plan.describe()
 
     def test_too_little_time_is_refused(self) -> None:
-        with pytest.raises(SettingsError, match=r"0\.05 minutes are too short"):
+        with pytest.raises(SettingsError, match=r"0\.05 min are too short"):
             make(minutes=0.05)
 
 

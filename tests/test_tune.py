@@ -399,7 +399,9 @@ def test_tuning_reads_no_held_out_image_and_writes_settings_to_train_from(
     again = overtile.train(images[:4], cells[:4], steps=2, settings=found.settings, holdout="0:2")
     assert again.model.settings.seed == TINY.seed
 
-    more = overtile.tune(images, cells, trials=3, resume=True, **options)
+    assert "earlier trials" not in told[0]
+    more = overtile.tune(images, cells, trials=3, resume=True, tell=told.append, **options)
+    assert told[-1].startswith("Up to 5 min, of which earlier trials took ")
     assert len(more.trials) == 3
     assert more.trials[:2] == found.trials
     with (tmp_path / "tuned" / "trials.csv").open() as file:
@@ -431,7 +433,7 @@ def test_budgets_that_cannot_work_say_what_would(
 ) -> None:
     images, cells = drawn(4)
     options: dict[str, Any] = {"output": tmp_path / "tuned", "settings": TINY}
-    with pytest.raises(SettingsError, match="A trial of 9 minutes does not end in 5: give more"):
+    with pytest.raises(SettingsError, match="A trial of 9 min does not end in 5: give more"):
         overtile.tune(images, cells, minutes=5, trial_minutes=9, **options)
     with pytest.raises(SettingsError, match="0 trials: expected 1 at least"):
         overtile.tune(images, cells, minutes=5, trials=0, **options)
@@ -445,7 +447,7 @@ def test_budgets_that_cannot_work_say_what_would(
     monkeypatch.setattr(jobs, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         overtile.tune(images, cells, minutes=50, **options)
-    with pytest.raises(SettingsError, match=r"No trial was finished in 50 minutes: expected time"):
+    with pytest.raises(SettingsError, match=r"No trial was finished in 50 min: expected time"):
         overtile.tune(images, cells, minutes=50, resume=True, started=-1e9, **options)
 
 

@@ -181,7 +181,7 @@ Ensemble = Annotated[
 ]
 
 # Of `tune`.
-TuneMinutes = Annotated[float, typer.Option(help="For all trials together.")]
+TuneMinutes = Annotated[float, typer.Option(help="For all trials together, also earlier ones.")]
 TrialMinutes = Annotated[
     float | None,
     typer.Option(help="Of training in a trial; by default for 20 trials, or as many as asked for."),

@@ -9,6 +9,7 @@ from overtile.cli.show import print_table, say
 from overtile.evaluation import DEFINITIONS, Evaluation, Interval, Name
 from overtile.evaluation.bootstrap import FEWEST, SHARE
 from overtile.report import Table, number, span
+from overtile.text import shortened
 
 MOST_IMAGES = 30
 """Of more images those with the highest pixel error are printed."""
@@ -64,7 +65,7 @@ def _print_images(evaluation: Evaluation, names: Sequence[str]) -> None:
             f"The {MOST_IMAGES} of {len(evaluation.rows)} images with the highest pixel error "
             "(--csv writes all)"
         )
-    table = [[row.name, *[number(row.scores[name]) for name in names]] for row in rows]
+    table = [[shortened(row.name), *[number(row.scores[name]) for name in names]] for row in rows]
     print_table(title, ["image", *names], table)
 
 

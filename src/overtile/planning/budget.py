@@ -68,7 +68,7 @@ def steps_for(
     if steps < 1:
         needed = math.ceil((elapsed_s + FINISH_S + 10 * step_s) / 6) / 10
         raise SettingsError(
-            f"{budget.minutes:g} minutes are too short: preparing took {elapsed_s:.0f} s and one "
+            f"{budget.minutes:g} min are too short: preparing took {elapsed_s:.0f} s and one "
             f"step takes {step_s:.2g} s. Give at least {needed:.1f} minutes."
         )
     return steps

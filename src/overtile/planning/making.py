@@ -259,7 +259,7 @@ def _step_px(settings: Settings) -> int:
 def _why_steps(budget: Budget, steps: int, step_s: float, elapsed_s: float) -> str:
     if budget.minutes is not None:
         return (
-            f"{budget.minutes:g} minutes hold {steps} steps of {step_s:.2g} s, {elapsed_s:.0f} s "
+            f"{budget.minutes:g} min hold {steps} steps of {step_s:.2g} s, {elapsed_s:.0f} s "
             "after the start; they also set how the learning rate falls."
         )
     if budget.epochs is not None:

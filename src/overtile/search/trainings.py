@@ -32,7 +32,7 @@ def share_of(
 def described(length: Budget) -> str:
     """How long a training lasts."""
     ((unit, number),) = ((unit, n) for unit, n in vars(length).items() if n is not None)
-    return f"{number:.3g} {unit}" if unit == "minutes" else f"{number:g} {unit}"
+    return f"{number:.3g} min" if unit == "minutes" else f"{number:g} {unit}"
 
 
 def kept(settings: Settings) -> frozenset[str]:

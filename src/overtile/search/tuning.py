@@ -106,8 +106,8 @@ def tune(
     output
         Folder for ``settings.yaml``, the best so far, ``trials.csv``, and what is needed to resume.
     minutes
-        For all trials together, also of a study that is resumed. A trial that may not end in time
-        is not begun.
+        For all trials together, also those of a study that is resumed. A trial that may not end in
+        time is not begun.
     trials
         The most of them; by default as many as there is time for.
     trial_minutes
@@ -168,8 +168,11 @@ def tune(
         )
     space = space_around(planned)
     study = Study(folder / JOURNAL, space, planned.seed)
+    earlier = sum(trial.seconds for trial in study.trials) / 60
     tell(
-        f"Up to {minutes:g} minutes; each trial trains on {len(parts)} folds of "
+        f"Up to {minutes:g} min"
+        + (f", of which earlier trials took {earlier:.2g}" if earlier else "")
+        + f"; each trial trains on {len(parts)} folds of "
         f"{len(opened.pairs)} images, {described(length)} each, and is given up after a fold where "
         "it is below the median."
     )
@@ -190,7 +193,7 @@ def tune(
         if ended == "interrupt":
             raise KeyboardInterrupt
         raise SettingsError(
-            f"No trial was finished in {minutes:g} minutes: expected time for {len(parts)} "
+            f"No trial was finished in {minutes:g} min: expected time for {len(parts)} "
             f"trainings of {described(length)} each, and their scoring. Give more --minutes, or "
             "less --trial-minutes."
         )
@@ -217,7 +220,7 @@ def _length(
     length = share if trial_minutes is None else trial_minutes
     if length > minutes:
         raise SettingsError(
-            f"A trial of {length:g} minutes does not end in {minutes:g}: give more --minutes, or "
+            f"A trial of {length:g} min does not end in {minutes:g}: give more --minutes, or "
             "less --trial-minutes."
         )
     return Budget(length / parts)
