@@ -47,8 +47,8 @@ def choose_depth(fingerprint: Fingerprint, depth: int, stem: int = 1) -> Choice:
 def fine_network(network: ConvolutionSettings, fingerprint: Fingerprint) -> UNetSettings | None:
     """The network that takes each pixel of planes by itself and sees as far as this one does.
 
-    None where this one does so already, and for other labels than a class and its background in
-    small regions, of which a good part is border: nothing was gained.
+    None where this one does so already, and for other labels than classes on a background whose
+    regions are small, so that a good part of them is border: nothing was gained.
     """
     if not isinstance(network, UNetSettings) or network.dimensions != 2:
         return None
