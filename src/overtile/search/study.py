@@ -142,6 +142,11 @@ class Study:
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     @property
+    def seconds(self) -> float:
+        """What all trials took so far."""
+        return sum(trial.seconds for trial in self.trials)
+
+    @property
     def trials(self) -> list[Trial]:
         """Those that were begun."""
         begun = self.study.get_trials(deepcopy=False)
@@ -169,7 +174,7 @@ class Study:
         on_trial
             Told every trial that ended.
         """
-        end = self.clock() + limits.seconds - sum(trial.seconds for trial in self.trials)
+        end = self.clock() + limits.seconds - self.seconds
         while limits.trials is None or self._ended() < limits.trials:
             if self.clock() + limits.parts * self._part_s(limits) > end:
                 return "time"

@@ -168,7 +168,7 @@ def tune(
         )
     space = space_around(planned)
     study = Study(folder / JOURNAL, space, planned.seed)
-    earlier = sum(trial.seconds for trial in study.trials) / 60
+    earlier = study.seconds / 60
     tell(
         f"Up to {minutes:g} min"
         + (f", of which earlier trials took {earlier:.2g}" if earlier else "")
